@@ -1,0 +1,16 @@
+"""Types and the base classes of the plugins."""
+
+from rlft.base.algorithm import Algorithm, Atom
+from rlft.base.batch import Batch
+from rlft.base.data import Chat, Context, DataSource, Sampler, Sampling
+from rlft.base.errors import RunError, UserError
+from rlft.base.processes import Processes
+from rlft.base.reward import RewardFunction
+from rlft.base.rng import derive_seed, generator
+from rlft.base.role import Role
+from rlft.base.types import Completion, Group, Message, Query, Reward, question_id
+
+__all__ = [
+    "Algorithm", "Atom", "Batch", "Chat", "Completion", "Context", "DataSource", "Group", "Message", "Processes", "Query", "Reward",
+    "RewardFunction", "Role", "RunError", "Sampler", "Sampling", "UserError", "derive_seed", "generator", "question_id",
+]

@@ -1,0 +1,60 @@
+"""The algorithm plugin: from a batch and log π to the per-token gradient coefficient."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, Literal
+
+from torch import Tensor
+
+from rlft.base.batch import Batch
+
+Atom = Literal["completion", "group"]
+
+
+class Algorithm(ABC):
+    """The third part of a method: GC(q, o, t, π_ref) of the unified paradigm (DeepSeekMath, arXiv 2402.03300, Eq. 5).
+
+    Subclasses are frozen dataclasses. Their fields are the hyper-parameters and, with their types and defaults, the
+    schema of the recipe's `algorithm` node. They hold no state. The policy moves along
+    Σ_t weight · coefficient · ∇log π_θ(o_t | q, o_<t), upwards.
+
+    Attributes:
+        atom: what is never split over mini- or micro-batches: single completions, or whole groups.
+    """
+
+    atom: ClassVar[Atom] = "completion"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """The annotations that `prepare` and `coefficient` read: any of "reference" (`logp_ref`), "old" (`logp_old` even
+        where a batch gets a single optimiser step), "critic" (`value`)."""
+        return frozenset()
+
+    @property
+    @abstractmethod
+    def formula(self) -> str:
+        """The coefficient and the weight as text, e.g. "GC = r, w = m/(|o|·B)"."""
+
+    @property
+    def clip_range(self) -> tuple[float, float] | None:
+        """The ratios π_θ/π_old between which nothing is clipped, for the clip shares in the metrics; None: no clip."""
+        return None
+
+    @abstractmethod
+    def reduction(self, mask: Tensor, group: Tensor) -> Tensor:
+        """Returns the weight [B, T] of every token, from the trained mask [B, T] and group index [B] of one whole
+        mini-batch (over all processes). Zero where the mask is."""
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Fills `advantage`, `returns` and whatever else depends on the whole batch; called once per batch, without
+        gradient, after scoring and annotation."""
+        return batch
+
+    @abstractmethod
+    def coefficient(self, batch: Batch, logp: Tensor) -> Tensor:
+        """Returns GC [B, T] for a micro-batch, given log π_θ [B, T] (nats, detached). Pure: no state, gradient or I/O.
+        `batch.logp_old` is None when π_old is π_θ itself; then the ratio is 1."""
+
+    def objective(self, batch: Batch, logp: Tensor) -> Tensor | None:
+        """Returns the textbook objective (a scalar to be maximised, with `batch.weight` applied) as a differentiable
+        function of logp [B, T], or None where there is none. For proof only: training never calls it."""
+        return None

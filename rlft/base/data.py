@@ -1,0 +1,119 @@
+"""The data-source plugin: where (q, o) come from."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from rlft.base.types import Completion, Group, Message, Query
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How completions are drawn.
+
+    Attributes:
+        max_tokens: the most tokens a completion may have, its end-of-turn token included.
+        temperature: 0 is greedy.
+        top_k: keep the k most probable tokens; 0 keeps all.
+        top_p: keep the smallest set of tokens whose probability reaches this; 1 keeps all.
+        min_p: drop tokens less probable than this share of the most probable one; 0 keeps all.
+    """
+
+    max_tokens: int
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+
+
+class Chat(Protocol):
+    """The one place where conversations become tokens and back."""
+
+    def prompt(self, messages: tuple[Message, ...]) -> list[int]:
+        """Returns the tokens of a conversation rendered up to where the answer begins."""
+        ...
+
+    def completion(self, messages: tuple[Message, ...], text: str) -> Completion:
+        """Returns a recorded answer to `messages` as tokens, its end-of-turn token included."""
+        ...
+
+    def text(self, token_ids: list[int]) -> str:
+        """Returns tokens as text, without special tokens."""
+        ...
+
+
+class Sampler(Protocol):
+    """What draws completions from the policy as it is now, or from the reference."""
+
+    def sample(
+        self, queries: list[Query], count: int, sampling: Sampling, *, purpose: str, step: int, reference: bool = False
+    ) -> list[Group]:
+        """Returns one group of `count` completions per query, in order, on every process. The draws for a query depend
+        on (seed, purpose, step, query.id) alone. With `reference` they come from π_ref."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Returns a hash of π_ref: its weights, dtype, tokenizer and chat template."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a data source is given when a run starts.
+
+    Attributes:
+        seed: the run's seed.
+        chat: rendering and tokenising.
+        sampler: draws completions; None where nothing is to be sampled (`rlft validate`).
+        score: rewards groups as the run's reward function does.
+        score_key: identifies that reward function and its settings, for cache fingerprints.
+        cache_dir: where data that is costly to make again may be kept.
+        say: prints one line for the user.
+        training: False where only `held_out` will be asked for, so that nothing need be sampled.
+    """
+
+    seed: int
+    chat: Chat
+    sampler: Sampler | None
+    score: Callable[[list[Group]], list[Group]]
+    score_key: str
+    cache_dir: Path
+    say: Callable[[str], None]
+    training: bool = True
+
+
+class DataSource(ABC):
+    """The first part of a method. Subclasses are dataclasses whose fields are the schema of the recipe's `data` node.
+
+    Attributes:
+        sampled_tokens: tokens sampled so far on this source's account, those read from a cache included.
+    """
+
+    sampled_tokens: int = 0
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is and of what, for the head of a run, e.g. "online · chain_sum"."""
+
+    @abstractmethod
+    def bind(self, context: Context) -> None:
+        """Loads and checks the data (and samples it, where it is sampled once). Raises UserError with the row named."""
+
+    @abstractmethod
+    def next(self, n: int) -> list[Group]:
+        """Returns the next n groups, the same on every process."""
+
+    @abstractmethod
+    def held_out(self) -> list[Query]:
+        """Returns the questions kept for evaluation; `next` never returns one of them."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """Returns its position, as plain JSON values."""
+
+    @abstractmethod
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a position that `state_dict` returned."""

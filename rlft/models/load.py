@@ -1,0 +1,134 @@
+"""From the recipe's `model` node to a model with its adapter, and its chat template."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from rlft.base import UserError, derive_seed
+from rlft.models.chat import ChatTemplate
+from rlft.models.config import ModelConfig
+from rlft.models.dtype import resolve_dtype
+from rlft.models.embedded import embedded_model
+
+POLICY, REFERENCE = "default", "reference"
+"""Names of the trained adapter and of the frozen copy that a run starting from an existing adapter refers to."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model ready to be trained.
+
+    Attributes:
+        model: a `PeftModel`, or the bare model if there is no adapter.
+        chat: its chat template.
+        dtype: as resolved.
+        source: the folder or hub id it was loaded from.
+        base_hash: hash of the frozen weights. adapter_hash: of the trained ones before the first step.
+    """
+
+    model: Any
+    chat: ChatTemplate
+    dtype: torch.dtype
+    source: str
+    base_hash: str
+    adapter_hash: str
+
+
+def load(
+    config: ModelConfig, seed: int, device: torch.device, say: Callable[[str], None], trust_remote_code: bool = False
+) -> Loaded:
+    """Loads model and tokenizer and adds the adapter. Raises UserError naming `model.path` if it cannot be found."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+
+    source = embedded_model(config.hub_id, say) if config.path == "embedded" else config.path
+    dtype = resolve_dtype(config.dtype, device)
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": config.revision}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(f"model.path={source}: {_first_line(error)}; give a local folder or a hub id") from error
+    if config.chat_template:
+        tokenizer.chat_template = _read_template(config.chat_template)
+    generation: GenerationConfig = model.generation_config
+    chat = ChatTemplate(tokenizer, _ids(tokenizer.eos_token_id) | _ids(generation.eos_token_id))
+    base_hash = weights_hash(model)
+    model = add_adapter(model.to(device), config, seed)
+    model.eval()
+    trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+    return Loaded(model, chat, dtype, source, base_hash, tensors_hash(trained))
+
+
+def add_adapter(model: Any, config: ModelConfig, seed: int) -> Any:
+    """Returns the model with a trainable adapter, drawn anew or read from `adapter_path`, or with all weights trainable."""
+    if config.adapter == "none":
+        if config.adapter_path:
+            raise UserError("model.adapter_path is set and model.adapter=none: drop one of them")
+        return model.requires_grad_(True)
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    torch.manual_seed(derive_seed(seed, "adapter"))  # before the adapter is drawn, or the seed would not fix it
+    if config.adapter_path:
+        if not (Path(config.adapter_path) / "adapter_config.json").is_file():
+            raise UserError(f"model.adapter_path={config.adapter_path}: no adapter_config.json there")
+        model = PeftModel.from_pretrained(
+            model, config.adapter_path, adapter_name=POLICY, is_trainable=True, autocast_adapter_dtype=False
+        )
+        model.load_adapter(config.adapter_path, REFERENCE, is_trainable=False, autocast_adapter_dtype=False)
+        model.set_adapter(POLICY)
+    else:
+        settings = LoraConfig(
+            r=config.rank,
+            lora_alpha=int(config.alpha) if float(config.alpha).is_integer() else config.alpha,  # pyright: ignore
+            lora_dropout=config.dropout,
+            target_modules=config.target_modules,
+            task_type="CAUSAL_LM",
+        )
+        try:
+            model = get_peft_model(model, settings, adapter_name=POLICY, autocast_adapter_dtype=False)
+        except ValueError as error:
+            raise UserError(f"model.target_modules={config.target_modules}: {_first_line(error)}") from error
+    dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
+    for name, parameter in model.named_parameters():
+        if "lora_" in name:
+            # Adapters compute in the model's dtype; the optimiser keeps float32 copies of them (`rlft.train.master`).
+            parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:
+    """Returns 16 hex digits over names and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        digest.update(name.encode())
+        digest.update(tensors[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def weights_hash(model: nn.Module) -> str:
+    """Returns a hash of all weights, from a sample of each tensor (whole models would take seconds per gigabyte)."""
+    sample = {}
+    for name, p in model.named_parameters():
+        flat = p.detach().flatten()
+        sample[f"{name}{tuple(p.shape)}{p.dtype}"] = flat[:: max(1, flat.numel() // 4096)].clone()
+    return tensors_hash(sample)
+
+
+def _ids(value: int | list[int] | None) -> set[int]:
+    return set() if value is None else {value} if isinstance(value, int) else set(value)
+
+
+def _read_template(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError as error:
+        raise UserError(f"model.chat_template={path}: {error.strerror}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -1,0 +1,143 @@
+"""The policy as a module: a batch in, log π of its completions out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rlft.base import Batch
+from rlft.ops.logprob import linear_logp
+
+SAME = 1e-3  # relative: two ways of computing hidden states that differ by more than this in float32 are not the same
+CHUNK_NUMBERS = 2**24  # logits held at once
+
+
+class Policy(nn.Module):
+    """π_θ: scores completions.
+
+    Where the model's cache allows it, each prompt runs once and its keys and values, gradient and all, are expanded to
+    the completions of its group; otherwise every completion runs with its whole prompt.
+
+    Attributes:
+        model: a causal language model, with or without a PEFT adapter.
+        shares_prompts: whether prompts run once per group.
+    """
+
+    def __init__(self, model: Any, say: Callable[[str], None]):
+        super().__init__()
+        self.model = model
+        self.base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        self.decoder = getattr(self.base, self.base.base_model_prefix)
+        self.shares_prompts = True
+        self.plain_head = _has_plain_head(self.base)
+        if not self._sharing_is_exact():
+            self.shares_prompts = False
+            say(f"{type(self.base).__name__}: prompts run once per completion (its cache cannot be shared by a group)")
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    @property
+    def score_dtype(self) -> torch.dtype:
+        """The dtype of log π: float32, or float64 where the model has it."""
+        return torch.promote_types(next(self.model.parameters()).dtype, torch.float32)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns log π_θ(o_t | q, o_<t) [B, T] in nats, 0 where nothing is trained, and without gradient the entropy of
+        each of those distributions [B, T], nats."""
+        batch = batch.to(self.device)
+        hidden = self.hidden(batch)
+        mask = batch.mask
+        head = self.base.get_output_embeddings()
+        width = head.weight.shape[0]
+        logp, entropy = linear_logp(
+            hidden[mask], head.weight, batch.completion_ids[mask], max(16, CHUNK_NUMBERS // width),
+            bias=getattr(head, "bias", None), return_entropy=True,
+        ) if self.plain_head else self._through_logits(hidden[mask], batch.completion_ids[mask])
+        blank = torch.zeros(mask.shape, dtype=logp.dtype, device=logp.device)
+        return blank.masked_scatter(mask, logp), blank.masked_scatter(mask, entropy)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Returns the last hidden state [B, T, D] of the position before each completion token."""
+        return self._shared(batch) if self.shares_prompts else self._whole(batch)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Returns the logits [N, V] of hidden states [N, D], as the model itself scales and caps them."""
+        logits = self.base.get_output_embeddings()(hidden)
+        if self.plain_head:
+            return logits
+        logits = logits * _logit_factor(self.base.config)
+        cap = getattr(self.base.config, "final_logit_softcapping", None)
+        return cap * torch.tanh(logits / cap) if cap else logits
+
+    def _through_logits(self, hidden: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """log π and entropy for models that do more to the logits than one linear layer does."""
+        logits = self.logits(hidden)
+        log_p = torch.log_softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
+        entropy = -(log_p.detach().exp() * log_p.detach()).sum(-1)
+        return log_p.gather(1, target[:, None])[:, 0], entropy
+
+    def _shared(self, batch: Batch) -> Tensor:
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.base.config)
+        prompt = self.decoder(
+            input_ids=batch.prompt_ids, attention_mask=batch.prompt_mask.long(),
+            position_ids=_positions(batch.prompt_mask), past_key_values=cache, use_cache=True,
+        )
+        first = prompt.last_hidden_state[:, -1:][batch.group]
+        if batch.completion_ids.shape[1] == 1:
+            return first
+        cache.batch_select_indices(batch.group)
+        seen = torch.cat([batch.prompt_mask[batch.group], batch.attention[:, :-1]], 1)
+        rest = self.decoder(
+            input_ids=batch.completion_ids[:, :-1], attention_mask=seen.long(),
+            position_ids=_positions(seen)[:, batch.prompt_ids.shape[1] :], past_key_values=cache, use_cache=True,
+        )
+        return torch.cat([first, rest.last_hidden_state], 1)
+
+    def _whole(self, batch: Batch) -> Tensor:
+        ids = torch.cat([batch.prompt_ids[batch.group], batch.completion_ids], 1)[:, :-1]
+        seen = torch.cat([batch.prompt_mask[batch.group], batch.attention], 1)[:, :-1]
+        out = self.decoder(
+            input_ids=ids, attention_mask=seen.long(), position_ids=_positions(seen), use_cache=False
+        )
+        return out.last_hidden_state[:, batch.prompt_ids.shape[1] - 1 :]
+
+    @torch.no_grad()
+    def _sharing_is_exact(self) -> bool:
+        """Tries both ways on three short rows; models whose cache works otherwise differ or raise."""
+        device = self.device
+        prompt = torch.tensor([[0, 5, 7, 9], [4, 5, 6, 8]], device=device)
+        tokens = torch.tensor([[3, 4, 5], [6, 7, 0], [5, 3, 9]], device=device)
+        ones = torch.ones_like(tokens, dtype=torch.bool)
+        ones[1, 2] = False
+        probe = Batch(
+            prompt_ids=prompt, prompt_mask=torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]], device=device).bool(),
+            completion_ids=tokens, attention=ones, mask=ones, group=torch.tensor([0, 0, 1], device=device),
+            finished=ones[:, 0], reward=torch.zeros(3, device=device),
+        )
+        whole = self._whole(probe)[ones].float()
+        try:
+            shared = self._shared(probe)[ones].float()
+        except (AttributeError, TypeError, ValueError, NotImplementedError, RuntimeError):
+            return False
+        dtype = next(self.model.parameters()).dtype
+        tolerance = max(SAME, 8 * torch.finfo(dtype).eps)
+        return bool((shared - whole).norm() <= tolerance * whole.norm())
+
+
+def _positions(mask: Tensor) -> Tensor:
+    return (mask.long().cumsum(1) - 1).clamp(min=0)
+
+
+def _has_plain_head(model: Any) -> bool:
+    return _logit_factor(model.config) == 1.0 and not getattr(model.config, "final_logit_softcapping", None)
+
+
+def _logit_factor(config: Any) -> float:
+    """What a model multiplies its logits by (Cohere `logit_scale`, Granite `logits_scaling`)."""
+    return float(getattr(config, "logit_scale", None) or 1.0) / float(getattr(config, "logits_scaling", None) or 1.0)

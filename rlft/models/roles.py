@@ -1,0 +1,80 @@
+"""Models beside the policy that annotate a batch: the reference and the policy as it was when the batch was drawn."""
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from rlft.base import Atom, Batch, Role
+from rlft.base.processes import Processes
+from rlft.models.adapter import has_adapter, only
+from rlft.models.load import REFERENCE
+from rlft.models.policy import Policy
+
+
+class Reference:
+    """π_ref: the model without its adapter; the frozen copy of an adapter that the run went on from; or, where all
+    weights are trained, a frozen copy of the model, made when it is first asked for."""
+
+    def __init__(self, policy: Policy):
+        self.policy = policy
+        self._copy: Policy | None = None
+        self._adapter = REFERENCE if has_adapter(policy.model) and REFERENCE in policy.model.peft_config else None
+        if not has_adapter(policy.model):
+            self._copy = copy.deepcopy(policy).requires_grad_(False)
+
+    @contextmanager
+    def active(self) -> Iterator[Policy]:
+        """Returns a context in which the given policy computes π_ref."""
+        if self._copy is not None:
+            yield self._copy
+        else:
+            with only(self.policy.model, self._adapter):
+                yield self.policy
+
+
+@torch.no_grad()
+def over_processes(
+    policy: Policy, batch: Batch, tokens: int, atom: Atom, processes: Processes, score: Callable[[Batch], Tensor]
+) -> Tensor:
+    """Returns what `score` gives for each row [B, T] of a whole batch, without gradient; every process computes its
+    share by micro-batches of at most `tokens` positions and all get the whole."""
+    result = torch.zeros(batch.mask.shape, dtype=torch.float64)
+    marked = batch.replace(row=torch.arange(len(batch), device=batch.group.device))
+    mine = marked.mine(processes.rank, processes.world, atom)
+    for micro in mine.micro_batches(atom, tokens) if len(mine) else []:
+        values = score(micro)
+        assert micro.row is not None
+        result[micro.row.cpu(), : values.shape[1]] = values.cpu().double()
+    processes.add([result])
+    return result.to(device=batch.mask.device, dtype=policy.score_dtype)
+
+
+def score_rows(policy: Policy, batch: Batch, tokens: int, atom: Atom, processes: Processes) -> Tensor:
+    """Returns log π [B, T] of a whole batch under a policy, nats."""
+    return over_processes(policy, batch, tokens, atom, processes, lambda micro: policy(micro)[0])
+
+
+class ReferenceRole(Role):
+    """Fills `logp_ref`."""
+
+    def __init__(self, reference: Reference, tokens: int, atom: Atom, processes: Processes):
+        self.reference, self.tokens, self.atom, self.processes = reference, tokens, atom, processes
+
+    def annotate(self, batch: Batch) -> Batch:
+        """Returns the batch with log π_ref [B, T]."""
+        with self.reference.active() as policy:
+            return batch.replace(logp_ref=score_rows(policy, batch, self.tokens, self.atom, self.processes))
+
+
+class OldPolicyRole(Role):
+    """Fills `logp_old`: the policy before the batch's first optimiser step."""
+
+    def __init__(self, policy: Policy, tokens: int, atom: Atom, processes: Processes):
+        self.policy, self.tokens, self.atom, self.processes = policy, tokens, atom, processes
+
+    def annotate(self, batch: Batch) -> Batch:
+        """Returns the batch with log π_old [B, T]."""
+        return batch.replace(logp_old=score_rows(self.policy, batch, self.tokens, self.atom, self.processes))
