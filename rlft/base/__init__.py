@@ -11,6 +11,25 @@ from rlft.base.role import Role
 from rlft.base.types import Completion, Group, Message, Query, Reward, question_id
 
 __all__ = [
-    "Algorithm", "Atom", "Batch", "Chat", "Completion", "Context", "DataSource", "Group", "Message", "Processes", "Query", "Reward",
-    "RewardFunction", "Role", "RunError", "Sampler", "Sampling", "UserError", "derive_seed", "generator", "question_id",
+    "Algorithm",
+    "Atom",
+    "Batch",
+    "Chat",
+    "Completion",
+    "Context",
+    "DataSource",
+    "Group",
+    "Message",
+    "Processes",
+    "Query",
+    "Reward",
+    "RewardFunction",
+    "Role",
+    "RunError",
+    "Sampler",
+    "Sampling",
+    "UserError",
+    "derive_seed",
+    "generator",
+    "question_id",
 ]

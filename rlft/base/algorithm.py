@@ -25,8 +25,8 @@ class Algorithm(ABC):
 
     @property
     def needs(self) -> frozenset[str]:
-        """The annotations that `prepare` and `coefficient` read: any of "reference" (`logp_ref`), "old" (`logp_old` even
-        where a batch gets a single optimiser step), "critic" (`value`)."""
+        """The annotations that `prepare` and `coefficient` read: any of "reference" (`logp_ref`), "old" (`logp_old`
+        even where a batch gets a single optimiser step), "critic" (`value`)."""
         return frozenset()
 
     @property

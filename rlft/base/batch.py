@@ -13,7 +13,7 @@ PROMPT_FIELDS = ("prompt_ids", "prompt_mask")
 class Batch:
     """B completions of K queries. T completion positions, P prompt positions.
 
-    `logp[b, t]` scores `completion_ids[b, t]`, and every [B, T] field aligns with it. Prompts are stored once per query.
+    `logp[b, t]` scores `completion_ids[b, t]`, and every [B, T] field aligns with it. Prompts are stored once a query.
 
     Attributes:
         prompt_ids: [K, P] left-padded. prompt_mask: [K, P] bool.
@@ -57,20 +57,20 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Returns the batch on a device."""
-        return self.replace(
-            **{f.name: v.to(device) for f in fields(self) if (v := getattr(self, f.name)) is not None}
-        )
+        return self.replace(**{f.name: v.to(device) for f in fields(self) if (v := getattr(self, f.name)) is not None})
 
     def rows(self, index: Tensor) -> "Batch":
         """Returns the given rows [N] (long), with the prompts they use and no more padding than they need."""
-        used, group = torch.unique(self.group[index], return_inverse=True)
+        owners = integers(self.group[index])
+        used = sorted(set(owners))
+        place = {owner: k for k, owner in enumerate(used)}
         width = max(1, int(self.attention[index].sum(1).max())) if len(index) else 1
         prompt_mask = self.prompt_mask[used]
         start = self.prompt_mask.shape[1] - (max(1, int(prompt_mask.sum(1).max())) if len(used) else 1)
         changes: dict[str, Tensor] = {
             "prompt_ids": self.prompt_ids[used][:, start:],
             "prompt_mask": prompt_mask[:, start:],
-            "group": group,
+            "group": torch.tensor([place[owner] for owner in owners], dtype=torch.long, device=self.group.device),
         }
         for f in fields(self):
             value = getattr(self, f.name)
@@ -82,7 +82,10 @@ class Batch:
         """Returns the row indices of every atom: each row alone, or the rows of each group together."""
         if atom == "completion":
             return list(torch.arange(len(self)).unsqueeze(1))
-        return [torch.nonzero(self.group == g).flatten() for g in torch.unique(self.group)]
+        rows: dict[int, list[int]] = {}
+        for row, owner in enumerate(integers(self.group)):
+            rows.setdefault(owner, []).append(row)
+        return [torch.tensor(rows[owner]) for owner in sorted(rows)]
 
     def mini_batches(
         self, count: int, atom: Literal["completion", "group"], generator: torch.Generator
@@ -94,10 +97,8 @@ class Batch:
         atoms = self.atoms(atom)
         if len(atoms) < count:
             raise ValueError(f"{count} mini-batches were asked for, the batch has {len(atoms)} {atom}s")
-        order = torch.randperm(len(atoms), generator=generator).tolist()
-        return [
-            self.rows(torch.cat([atoms[i] for i in sorted(order[part::count])])) for part in range(count)
-        ]
+        order = integers(torch.randperm(len(atoms), generator=generator))
+        return [self.rows(torch.cat([atoms[i] for i in sorted(order[part::count])])) for part in range(count)]
 
     def mine(self, rank: int, world: int, atom: Literal["completion", "group"]) -> "Batch":
         """Returns this process's share of whole atoms; it may be empty."""
@@ -111,17 +112,24 @@ class Batch:
     ) -> list["Batch"]:
         """Splits into parts of whole atoms that hold at most `max_tokens` positions each, padding and prompts included
         (an atom larger than that stands alone), and at most `max_atoms` atoms. Rows of like length go together."""
-        lengths = self.attention.sum(1)
-        prompts = self.prompt_mask.sum(1)
-        atoms = sorted(self.atoms(atom), key=lambda rows: int(lengths[rows].max()))
-        parts: list[list[Tensor]] = []
-        for rows in atoms:
-            if parts and (max_atoms is None or len(parts[-1]) < max_atoms):
-                index = torch.cat([*parts[-1], rows])
-                groups = torch.unique(self.group[index])
-                size = len(index) * int(lengths[index].max()) + len(groups) * int(prompts[groups].max())
-                if max_tokens is None or size <= max_tokens:
-                    parts[-1].append(rows)
-                    continue
-            parts.append([rows])
-        return [self.rows(torch.cat(part)) for part in parts]
+        lengths, prompts = integers(self.attention.sum(1)), integers(self.prompt_mask.sum(1))
+        owners = integers(self.group)
+        atoms = [integers(rows) for rows in self.atoms(atom)]
+        parts: list[list[int]] = []
+        count = 0  # atoms in the last part
+        for rows in sorted(atoms, key=lambda rows: max(lengths[row] for row in rows)):
+            together = [*parts[-1], *rows] if parts else rows
+            groups = {owners[row] for row in together}
+            size = len(together) * max(lengths[row] for row in together) + len(groups) * max(prompts[g] for g in groups)
+            room = (max_tokens is None or size <= max_tokens) and (max_atoms is None or count < max_atoms)
+            if parts and room:
+                parts[-1], count = together, count + 1
+            else:
+                parts.append(rows)
+                count = 1
+        return [self.rows(torch.tensor(part)) for part in parts]
+
+
+def integers(values: Tensor) -> list[int]:
+    """Returns a vector of whole numbers as a list."""
+    return values.tolist()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]

@@ -34,7 +34,7 @@ class Processes:
         if self.world == 1:
             return mine
         parts: list[list[Item]] = [[]] * self.world
-        dist.all_gather_object(parts, mine)
+        dist.all_gather_object(parts, mine)  # pyright: ignore[reportUnknownMemberType]
         whole: list[Item] = []
         for turn in range(max(len(part) for part in parts)):
             whole += [part[turn] for part in parts if turn < len(part)]
@@ -53,7 +53,7 @@ class Processes:
         if self.world == 1 or not tensors:
             return
         flat = torch.cat([t.flatten() for t in tensors])
-        dist.all_reduce(flat)
+        dist.all_reduce(flat)  # pyright: ignore[reportUnknownMemberType]
         start = 0
         for t in tensors:
             t.copy_(flat[start : start + t.numel()].view_as(t))
@@ -62,4 +62,4 @@ class Processes:
     def wait(self) -> None:
         """Returns when every process has come here."""
         if self.world > 1:
-            dist.barrier()
+            dist.barrier()  # pyright: ignore[reportUnknownMemberType]

@@ -6,7 +6,7 @@ from rlft.base.types import Group
 
 
 class RewardFunction(ABC):
-    """The second part of a method. Subclasses are dataclasses whose fields are the schema of the recipe's `reward` node."""
+    """The second part of a method. Subclasses are dataclasses; their fields are the schema of the `reward` node."""
 
     @property
     @abstractmethod
@@ -22,5 +22,5 @@ class RewardFunction(ABC):
         unless a subclass has ranks, clips or scales by the batch."""
         return groups
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # most rewards start nothing
         """Ends whatever was started to score (worker processes); called when a run ends."""

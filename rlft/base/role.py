@@ -14,12 +14,12 @@ class Role(ABC):
         """Returns the batch with this role's fields filled, on every process alike."""
 
     def learn(self, mini: Batch) -> dict[str, float]:
-        """Takes one optimiser step of its own on a mini-batch; returns its metrics. Only a critic does anything here."""
+        """Takes one optimiser step of its own on a mini-batch; returns its metrics. Only a critic does so."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint must hold: tensors and plain values."""
         return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027  # most roles have no state
         """Restores what `state_dict` returned."""

@@ -19,20 +19,20 @@ def has_adapter(model: Any) -> bool:
 def only(model: Any, adapter: str | None) -> Iterator[None]:
     """Runs the model with one adapter, or with None of them; what is trainable stays trainable."""
     trained = [p for p in model.parameters() if p.requires_grad]
-    if adapter is None:
-        with model.disable_adapter():
+    before = list(model.active_adapters)
+    try:
+        if adapter is None:
+            with model.disable_adapter():
+                yield
+        else:
+            model.base_model.set_adapter(adapter)
+            _train_again(trained)
             yield
-    else:
-        before = list(model.active_adapters)
-        model.base_model.set_adapter(adapter)
-        _train_again(trained)
-        try:
-            yield
-        finally:
+    finally:
+        if adapter is not None:
             model.base_model.set_adapter(before)
-    for p in model.parameters():
-        p.requires_grad_(False)
-    _train_again(trained)
+        model.requires_grad_(False)
+        _train_again(trained)
 
 
 @contextmanager
@@ -42,27 +42,48 @@ def merged(model: Any) -> Iterator[None]:
     if not has_adapter(model):
         yield
         return
-    from peft.tuners.lora import Linear as LoraLinear
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
-    if not all(isinstance(layer, LoraLinear) and POLICY in layer.lora_A for layer in layers):
-        yield  # convolutions, quantised layers: run the adapter beside them
+    layers = _mergeable(model)
+    if not layers:
+        yield  # run the adapter beside the weights
         return
     kept: list[tuple[Any, Tensor]] = []
     with torch.no_grad():
         for layer in layers:
             weight = layer.get_base_layer().weight
             kept.append((weight, weight.data))
-            weight.data = (weight.data.float() + layer.get_delta_weight(POLICY).float()).to(weight.dtype) if (
-                weight.dtype != torch.float64
-            ) else weight.data + layer.get_delta_weight(POLICY)
+            weight.data = (
+                (weight.data.float() + layer.get_delta_weight(POLICY).float()).to(weight.dtype)
+                if (weight.dtype != torch.float64)
+                else weight.data + layer.get_delta_weight(POLICY)
+            )
     try:
         with only(model, None):
             yield
     finally:
         for weight, data in kept:
             weight.data = data
+
+
+def _mergeable(model: Any) -> list[Any]:
+    """Returns the adapter's layers, or none if one of them is more than a sum onto weights of its own: a convolution, a
+    quantised layer, DoRA, a bias, a head tied to the embedding, a module trained whole."""
+    from peft.tuners.lora import Linear as LoraLinear
+    from peft.tuners.tuners_utils import BaseTunerLayer
+    from peft.utils.other import AuxiliaryTrainingWrapper
+
+    if any(isinstance(m, AuxiliaryTrainingWrapper) for m in model.modules()):
+        return []
+    embedding = model.get_base_model().get_input_embeddings().weight
+    layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
+    plain = all(
+        isinstance(layer, LoraLinear)
+        and POLICY in layer.lora_A
+        and POLICY not in layer.lora_variant
+        and not layer.lora_bias.get(POLICY)
+        and layer.get_base_layer().weight is not embedding
+        for layer in layers
+    )
+    return layers if plain else []
 
 
 def _train_again(parameters: list[Any]) -> None:

@@ -10,6 +10,9 @@ from transformers.cache_utils import Cache, DynamicLayer
 class BufferLayer(DynamicLayer):
     """One layer's keys and values in buffers with room for `capacity` positions, so that a new token copies nothing."""
 
+    keys: Tensor
+    values: Tensor
+
     def __init__(self, keys: Tensor, values: Tensor, capacity: int):
         super().__init__()
         self.dtype, self.device = keys.dtype, keys.device
@@ -38,9 +41,17 @@ class BufferLayer(DynamicLayer):
 
 
 def expand_cache(prompt: Cache, group: Tensor, capacity: int) -> Cache:
-    """Returns the cache of prompts [K] repeated for rows [B] by their group index, with room for `capacity` positions."""
-    layers = [BufferLayer(layer.keys[group], layer.values[group], capacity) for layer in prompt.layers]
-    return Cache(layers=layers)
+    """Returns the cache of prompts [K] repeated for rows [B] by group index, with room for `capacity` positions."""
+    layers: Any = prompt.layers
+    rows: Any = [BufferLayer(layer.keys[group], layer.values[group], capacity) for layer in layers]
+    return Cache(layers=rows)
+
+
+def keep_rows(cache: Cache, rows: Tensor) -> None:
+    """Drops every row of a cache of `expand_cache` but these [N] (long)."""
+    layers: Any = cache.layers
+    for layer in layers:
+        layer.keep(rows)
 
 
 def _roomy(part: Tensor, capacity: int) -> Tensor:

@@ -33,7 +33,9 @@ class ChatTemplate:
         self.fingerprint = hashlib.sha256(repr(described).encode()).hexdigest()[:16]
         ids = self.prompt(_PROBE)
         if tokenizer.bos_token_id is not None and ids[:2] == [tokenizer.bos_token_id] * 2:
-            raise UserError("the chat template and the tokenizer both add a BOS token: two stand at the start of a prompt")
+            raise UserError(
+                "the chat template and the tokenizer both add a BOS token: two stand at the start of a prompt"
+            )
 
     def prompt(self, messages: tuple[Message, ...]) -> list[int]:
         """Returns the tokens of a conversation up to where the answer begins."""
@@ -61,7 +63,7 @@ class ChatTemplate:
         return self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
 
     def _suffix(self, messages: tuple[Message, ...], text: str) -> str:
-        """What the template puts after the prompt for an answer; the answer and the end token where it has no such form."""
+        """What the template puts after the prompt for an answer; else the answer and the end token."""
         end = self.tokenizer.eos_token or ""
         if not self.templated:
             return text + end

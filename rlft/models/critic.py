@@ -28,10 +28,21 @@ class CriticRole(Role):
     """
 
     def __init__(
-        self, policy: Policy, tokens: int, atom: Atom, processes: Processes, seed: int, *, learning_rate: float,
-        betas: tuple[float, float], weight_decay: float, max_norm: float, clip: float,
+        self,
+        policy: Policy,
+        tokens: int,
+        atom: Atom,
+        processes: Processes,
+        seed: int,
+        *,
+        learning_rate: float,
+        betas: tuple[float, float],
+        weight_decay: float,
+        max_norm: float,
+        clip: float,
     ):
-        self.tokens, self.atom, self.processes = tokens, atom, processes
+        self.atom: Atom = atom
+        self.tokens, self.processes = tokens, processes
         self.clip, self.max_norm = clip, max_norm
         self.body = _body(policy, seed)
         width = policy.base.get_output_embeddings().weight.shape[1]
@@ -45,13 +56,18 @@ class CriticRole(Role):
         """Returns the batch with `value` [B, T]."""
         with self._active() as body:
             value = over_processes(
-                body, batch, self.tokens, self.atom, self.processes, lambda micro: self.values(body, micro.to(body.device))
+                body,
+                batch,
+                self.tokens,
+                self.atom,
+                self.processes,
+                lambda micro: self.values(body, micro.to(body.device)),
             )
         return batch.replace(value=value)
 
     def learn(self, mini: Batch) -> dict[str, float]:
-        """Takes one step on a mini-batch that has `value`, `returns` and `weight`; returns the loss and the share of the
-        returns' variance that the values explain."""
+        """Takes one step on a mini-batch that has `value`, `returns` and `weight`; returns the loss and the share of
+        the returns' variance that the values explain."""
         assert mini.value is not None and mini.returns is not None
         loss_sum = 0.0
         mine = mini.mine(self.processes.rank, self.processes.world, self.atom)
@@ -112,7 +128,9 @@ def _body(policy: Policy, seed: int) -> Policy:
         trained = []
         model = copy.deepcopy(policy.model).requires_grad_(False)
         settings = LoraConfig(r=16, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
-        body = Policy(get_peft_model(model, settings, adapter_name=CRITIC, autocast_adapter_dtype=False), lambda _: None)
+        body = Policy(
+            get_peft_model(model, settings, adapter_name=CRITIC, autocast_adapter_dtype=False), lambda _: None
+        )
     dtype = next(p.dtype for p in policy.model.parameters() if p.is_floating_point())
     for name, p in body.model.named_parameters():
         if f".{CRITIC}." in name:
@@ -120,4 +138,5 @@ def _body(policy: Policy, seed: int) -> Policy:
             p.requires_grad_(True)
     for p in trained:
         p.requires_grad_(True)
+    body.eval()  # the new adapter's dropout comes switched on
     return body

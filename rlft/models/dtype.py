@@ -9,7 +9,7 @@ FASTER = 1.2  # bfloat16 gives up digits: it must be clearly faster, not just wi
 
 
 def resolve_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Returns the named dtype; for "auto" bfloat16 if its matrix products are at least 1.2 times as fast, else float32."""
+    """Returns the named dtype; for "auto" bfloat16 if its products are at least 1.2 times as fast, else float32."""
     if name != "auto":
         return getattr(torch, name)
     full = matmul_seconds(torch.float32, device)

@@ -55,7 +55,7 @@ def _convert(gguf: Path, target: Path, say: Callable[[str], None]) -> None:
         tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         _split_digits(tokenizer)
         tokenizer.save_pretrained(scratch)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, quantization_config=GgufConfig(dequantize=True)
         )
         # Four-bit weights gain nothing from 32 bits: bfloat16 holds them as well as their scales do.

@@ -1,6 +1,7 @@
 """From the recipe's `model` node to a model with its adapter, and its chat template."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,13 +45,15 @@ def load(
 ) -> Loaded:
     """Loads model and tokenizer and adds the adapter. Raises UserError naming `model.path` if it cannot be found."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+    from transformers.utils import logging
 
     source = embedded_model(config.hub_id, say) if config.path == "embedded" else config.path
+    logging.disable_progress_bar()  # loading takes less time than its bar does to read
     dtype = resolve_dtype(config.dtype, device)
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": config.revision}
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         raise UserError(f"model.path={source}: {_first_line(error)}; give a local folder or a hub id") from error
     if config.chat_template:
@@ -58,14 +61,16 @@ def load(
     generation: GenerationConfig = model.generation_config
     chat = ChatTemplate(tokenizer, _ids(tokenizer.eos_token_id) | _ids(generation.eos_token_id))
     base_hash = weights_hash(model)
-    model = add_adapter(model.to(device), config, seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # between transformers and peft, nothing a user can act on
+        model = add_adapter(model.to(device), config, seed)
     model.eval()
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     return Loaded(model, chat, dtype, source, base_hash, tensors_hash(trained))
 
 
 def add_adapter(model: Any, config: ModelConfig, seed: int) -> Any:
-    """Returns the model with a trainable adapter, drawn anew or read from `adapter_path`, or with all weights trainable."""
+    """Returns the model with a trainable adapter, drawn anew or read from a folder, or with all weights trainable."""
     if config.adapter == "none":
         if config.adapter_path:
             raise UserError("model.adapter_path is set and model.adapter=none: drop one of them")

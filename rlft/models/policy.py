@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rlft.base import Batch
+from rlft.base import Batch, UserError
 from rlft.ops.logprob import linear_logp
 
 SAME = 1e-3  # relative: two ways of computing hidden states that differ by more than this in float32 are not the same
@@ -28,9 +28,14 @@ class Policy(nn.Module):
         super().__init__()
         self.model = model
         self.base = model.get_base_model() if hasattr(model, "get_base_model") else model
-        self.decoder = getattr(self.base, self.base.base_model_prefix)
+        self.decoder = getattr(self.base, self.base.base_model_prefix, None) or self.base.model
         self.shares_prompts = True
         self.plain_head = _has_plain_head(self.base)
+        if not self._head_is_known():
+            raise UserError(
+                f"model.path: {type(self.base).__name__} does more to its logits than rlft knows of (a linear head, a "
+                "scale, a cap), so that log π would be wrong; take another model"
+            )
         if not self._sharing_is_exact():
             self.shares_prompts = False
             say(f"{type(self.base).__name__}: prompts run once per completion (its cache cannot be shared by a group)")
@@ -46,17 +51,25 @@ class Policy(nn.Module):
         return torch.promote_types(next(self.model.parameters()).dtype, torch.float32)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Returns log π_θ(o_t | q, o_<t) [B, T] in nats, 0 where nothing is trained, and without gradient the entropy of
-        each of those distributions [B, T], nats."""
+        """Returns log π_θ(o_t | q, o_<t) [B, T] in nats, 0 where nothing is trained, and without gradient the entropy
+        of each of those distributions [B, T], nats."""
         batch = batch.to(self.device)
         hidden = self.hidden(batch)
         mask = batch.mask
         head = self.base.get_output_embeddings()
         width = head.weight.shape[0]
-        logp, entropy = linear_logp(
-            hidden[mask], head.weight, batch.completion_ids[mask], max(16, CHUNK_NUMBERS // width),
-            bias=getattr(head, "bias", None), return_entropy=True,
-        ) if self.plain_head else self._through_logits(hidden[mask], batch.completion_ids[mask])
+        logp, entropy = (
+            linear_logp(
+                hidden[mask],
+                head.weight,
+                batch.completion_ids[mask],
+                max(16, CHUNK_NUMBERS // width),
+                bias=getattr(head, "bias", None),
+                return_entropy=True,
+            )
+            if self.plain_head
+            else self._through_logits(hidden[mask], batch.completion_ids[mask])
+        )
         blank = torch.zeros(mask.shape, dtype=logp.dtype, device=logp.device)
         return blank.masked_scatter(mask, logp), blank.masked_scatter(mask, entropy)
 
@@ -83,10 +96,13 @@ class Policy(nn.Module):
     def _shared(self, batch: Batch) -> Tensor:
         from transformers import DynamicCache
 
-        cache = DynamicCache(config=self.base.config)
+        cache = DynamicCache()  # of whole layers: a sliding window is the mask's affair
         prompt = self.decoder(
-            input_ids=batch.prompt_ids, attention_mask=batch.prompt_mask.long(),
-            position_ids=_positions(batch.prompt_mask), past_key_values=cache, use_cache=True,
+            input_ids=batch.prompt_ids,
+            attention_mask=batch.prompt_mask.long(),
+            position_ids=_positions(batch.prompt_mask),
+            past_key_values=cache,
+            use_cache=True,
         )
         first = prompt.last_hidden_state[:, -1:][batch.group]
         if batch.completion_ids.shape[1] == 1:
@@ -94,17 +110,18 @@ class Policy(nn.Module):
         cache.batch_select_indices(batch.group)
         seen = torch.cat([batch.prompt_mask[batch.group], batch.attention[:, :-1]], 1)
         rest = self.decoder(
-            input_ids=batch.completion_ids[:, :-1], attention_mask=seen.long(),
-            position_ids=_positions(seen)[:, batch.prompt_ids.shape[1] :], past_key_values=cache, use_cache=True,
+            input_ids=batch.completion_ids[:, :-1],
+            attention_mask=seen.long(),
+            position_ids=_positions(seen)[:, batch.prompt_ids.shape[1] :],
+            past_key_values=cache,
+            use_cache=True,
         )
         return torch.cat([first, rest.last_hidden_state], 1)
 
     def _whole(self, batch: Batch) -> Tensor:
         ids = torch.cat([batch.prompt_ids[batch.group], batch.completion_ids], 1)[:, :-1]
         seen = torch.cat([batch.prompt_mask[batch.group], batch.attention], 1)[:, :-1]
-        out = self.decoder(
-            input_ids=ids, attention_mask=seen.long(), position_ids=_positions(seen), use_cache=False
-        )
+        out = self.decoder(input_ids=ids, attention_mask=seen.long(), position_ids=_positions(seen), use_cache=False)
         return out.last_hidden_state[:, batch.prompt_ids.shape[1] - 1 :]
 
     @torch.no_grad()
@@ -116,18 +133,32 @@ class Policy(nn.Module):
         ones = torch.ones_like(tokens, dtype=torch.bool)
         ones[1, 2] = False
         probe = Batch(
-            prompt_ids=prompt, prompt_mask=torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]], device=device).bool(),
-            completion_ids=tokens, attention=ones, mask=ones, group=torch.tensor([0, 0, 1], device=device),
-            finished=ones[:, 0], reward=torch.zeros(3, device=device),
+            prompt_ids=prompt,
+            prompt_mask=torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]], device=device).bool(),
+            completion_ids=tokens,
+            attention=ones,
+            mask=ones,
+            group=torch.tensor([0, 0, 1], device=device),
+            finished=ones[:, 0],
+            reward=torch.zeros(3, device=device),
         )
         whole = self._whole(probe)[ones].float()
         try:
             shared = self._shared(probe)[ones].float()
-        except (AttributeError, TypeError, ValueError, NotImplementedError, RuntimeError):
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError):
             return False
-        dtype = next(self.model.parameters()).dtype
-        tolerance = max(SAME, 8 * torch.finfo(dtype).eps)
-        return bool((shared - whole).norm() <= tolerance * whole.norm())
+        return self._same(shared, whole)
+
+    @torch.no_grad()
+    def _head_is_known(self) -> bool:
+        """Compares the logits made from the last hidden states with the model's own."""
+        ids = torch.tensor([[3, 5, 7, 9]], device=self.device)
+        expected = self.base(input_ids=ids, use_cache=False).logits[0]
+        return self._same(self.logits(self.decoder(input_ids=ids, use_cache=False).last_hidden_state[0]), expected)
+
+    def _same(self, found: Tensor, expected: Tensor) -> bool:
+        tolerance = max(SAME, 8 * torch.finfo(next(self.model.parameters()).dtype).eps)
+        return bool((found.float() - expected.float()).norm() <= tolerance * expected.float().norm())
 
 
 def _positions(mask: Tensor) -> Tensor:
@@ -135,7 +166,10 @@ def _positions(mask: Tensor) -> Tensor:
 
 
 def _has_plain_head(model: Any) -> bool:
-    return _logit_factor(model.config) == 1.0 and not getattr(model.config, "final_logit_softcapping", None)
+    """Whether logits are one linear layer's output; with an adapter on the head they are not."""
+    adapted = hasattr(model.get_output_embeddings(), "base_layer")
+    capped = bool(getattr(model.config, "final_logit_softcapping", None))
+    return not adapted and not capped and _logit_factor(model.config) == 1.0
 
 
 def _logit_factor(config: Any) -> float:

@@ -61,7 +61,8 @@ class ReferenceRole(Role):
     """Fills `logp_ref`."""
 
     def __init__(self, reference: Reference, tokens: int, atom: Atom, processes: Processes):
-        self.reference, self.tokens, self.atom, self.processes = reference, tokens, atom, processes
+        self.atom: Atom = atom
+        self.reference, self.tokens, self.processes = reference, tokens, processes
 
     def annotate(self, batch: Batch) -> Batch:
         """Returns the batch with log π_ref [B, T]."""
@@ -73,7 +74,8 @@ class OldPolicyRole(Role):
     """Fills `logp_old`: the policy before the batch's first optimiser step."""
 
     def __init__(self, policy: Policy, tokens: int, atom: Atom, processes: Processes):
-        self.policy, self.tokens, self.atom, self.processes = policy, tokens, atom, processes
+        self.atom: Atom = atom
+        self.policy, self.tokens, self.processes = policy, tokens, processes
 
     def annotate(self, batch: Batch) -> Batch:
         """Returns the batch with log π_old [B, T]."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from rlft.base import Completion, Group, Query, Sampling, generator
 from rlft.base.processes import Processes
 from rlft.models.adapter import merged
-from rlft.models.cache import expand_cache
+from rlft.models.cache import expand_cache, keep_rows
 from rlft.models.chat import ChatTemplate
 from rlft.models.policy import Policy
 
@@ -35,7 +35,12 @@ class PolicySampler:
     """
 
     def __init__(
-        self, policy: Policy, reference: ReferenceModel, chat: ChatTemplate, seed: int, fingerprint: str,
+        self,
+        policy: Policy,
+        reference: ReferenceModel,
+        chat: ChatTemplate,
+        seed: int,
+        fingerprint: str,
         processes: Processes,
     ):
         self.policy, self.reference, self.chat, self.seed = policy, reference, chat, seed
@@ -82,7 +87,9 @@ class PolicySampler:
         for i, query in enumerate(queries):
             completions = [
                 Completion(
-                    token_ids=tuple(ids), text=self.chat.text(ids), finished=ids[-1] in self.chat.eos_ids,
+                    token_ids=tuple(ids),
+                    text=self.chat.text(ids),
+                    finished=ids[-1] in self.chat.eos_ids,
                     logps=tuple(logps),
                 )
                 for ids, logps in rows[i * count : (i + 1) * count]
@@ -98,7 +105,7 @@ def _decode(
     from transformers import DynamicCache
 
     ids, mask = left_padded(prompts, policy.device)
-    cache = DynamicCache(config=policy.base.config)
+    cache = DynamicCache()  # of whole layers: a sliding window is the mask's affair
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     out = policy.decoder(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache)
     count = len(draws) // len(prompts)
@@ -123,8 +130,7 @@ def _decode(
             break
         if going <= COMPACT * len(rows):
             keep = torch.nonzero(live).flatten()
-            for layer in cache.layers:
-                layer.keep(keep)
+            keep_rows(cache, keep)
             rows, mask, position, token, live = rows[keep], mask[keep], position[keep], token[keep], live[keep]
         mask = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
         position = position + 1
@@ -132,14 +138,13 @@ def _decode(
             input_ids=token[:, None], attention_mask=mask, position_ids=position, past_key_values=cache
         ).last_hidden_state[:, -1]
     return [
-        (ids[:n], values[:n])
-        for ids, values, n in zip(tokens.tolist(), logps.tolist(), length.tolist(), strict=True)
+        (ids[:n], values[:n]) for ids, values, n in zip(tokens.tolist(), logps.tolist(), length.tolist(), strict=True)
     ]
 
 
 def choose(logits: Tensor, draw: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """Returns the token [B] of each row of logits [B, V] and its log-probability [B] under the distribution it was drawn
-    from, nats. The token is found where the cumulative distribution passes the draw [B] in [0, 1)."""
+    """Returns the token [B] of each row of logits [B, V] and its log-probability [B] under the distribution it was
+    drawn from, nats. The token is found where the cumulative distribution passes the draw [B] in [0, 1)."""
     if sampling.temperature == 0:
         log_p = torch.log_softmax(logits.float(), -1)
         token = logits.argmax(-1)

@@ -1,8 +1,28 @@
 """Statistics of the rewards of one query's completions. `group` [B] names each row's query."""
 
+from typing import cast
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+
+def _index(group: Tensor) -> tuple[int, Tensor]:
+    """Returns the number of groups, and each row's [B] as an index below it."""
+    names, index = cast(
+        "tuple[Tensor, Tensor]",
+        torch.unique(group, return_inverse=True),  # pyright: ignore[reportUnknownMemberType]
+    )
+    return len(names), index
+
+
+def group_count(group: Int[Tensor, " B"]) -> int:
+    """Returns how many groups there are.
+
+    >>> group_count(torch.tensor([0, 0, 2]))
+    2
+    """
+    return _index(group)[0]
 
 
 def group_size(group: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
@@ -11,8 +31,8 @@ def group_size(group: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
     >>> group_size(torch.tensor([0, 0, 1]))
     tensor([2, 2, 1])
     """
-    _, index, count = torch.unique(group, return_inverse=True, return_counts=True)
-    return count[index]
+    count, index = _index(group)
+    return torch.bincount(index, minlength=count)[index]
 
 
 def group_sum(values: Float[Tensor, " B"], group: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
@@ -21,8 +41,8 @@ def group_sum(values: Float[Tensor, " B"], group: Int[Tensor, " B"]) -> Float[Te
     >>> group_sum(torch.tensor([1.0, 2.0, 5.0]), torch.tensor([0, 0, 1]))
     tensor([3., 3., 5.])
     """
-    names, index = torch.unique(group, return_inverse=True)
-    return torch.zeros(len(names), dtype=values.dtype, device=values.device).index_add_(0, index, values)[index]
+    count, index = _index(group)
+    return torch.zeros(count, dtype=values.dtype, device=values.device).index_add_(0, index, values)[index]
 
 
 def group_deviation(values: Float[Tensor, " B"], group: Int[Tensor, " B"]) -> Float[Tensor, " B"]:
@@ -31,8 +51,8 @@ def group_deviation(values: Float[Tensor, " B"], group: Int[Tensor, " B"]) -> Fl
     >>> group_deviation(torch.tensor([0.0, 1.0, 0.1]), torch.tensor([0, 0, 1]))
     tensor([-0.5000,  0.5000,  0.0000])
     """
-    names, index = torch.unique(group, return_inverse=True)
-    lowest = torch.zeros(len(names), dtype=values.dtype, device=values.device)
+    count, index = _index(group)
+    lowest = torch.zeros(count, dtype=values.dtype, device=values.device)
     lowest = lowest.scatter_reduce(0, index, values, "amin", include_self=False)[index]
     # Measured from the lowest, equal rewards are exact zeros, whose mean is exact too: such rows can be skipped.
     above = values - lowest

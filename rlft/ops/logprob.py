@@ -1,6 +1,6 @@
 """log π of given tokens straight from hidden states: the [N, V] logits are never held whole."""
 
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import torch
 from jaxtyping import Float, Int
@@ -39,7 +39,7 @@ def linear_logp(
 
     Works on `chunk` rows at a time. With ℓ = log softmax and p = exp ℓ,
     ∂ℓ_target/∂hidden = (weight[target] - p · weight) / temperature is found while p is at hand, so that backward is a
-    product with the incoming gradient. Only a head that is itself trained has its p computed a second time, in backward.
+    product with the incoming gradient. Only a head that is itself trained has p computed again, in backward.
     The gradient in hidden, weight and bias is exact; the softmax is float32 for bfloat16 and float16, native otherwise.
 
     Args:
@@ -61,10 +61,15 @@ def linear_logp(
     """
     differentiable = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in (hidden, weight, bias))
     if differentiable:
-        logp, entropy = _LinearLogp.apply(hidden, weight, target, chunk, bias, temperature, return_entropy)
+        logp, entropy = cast(
+            "tuple[Tensor, Tensor | None]",
+            _LinearLogp.apply(  # pyright: ignore[reportUnknownMemberType]
+                hidden, weight, target, chunk, bias, temperature, return_entropy
+            ),
+        )
     else:
         logp, entropy, _ = _forward(hidden, weight, target, chunk, bias, temperature, return_entropy, False)
-    return (logp, entropy) if return_entropy else logp
+    return logp if entropy is None else (logp, entropy)
 
 
 def _spans(rows: int, chunk: int) -> list[slice]:
@@ -92,7 +97,7 @@ def _forward(
         log_p = _log_softmax(hidden[span], weight, bias, temperature)
         logp[span] = log_p.gather(1, target[span, None])[:, 0]
         if entropy is not None:
-            entropy[span] = -torch.linalg.vecdot(log_p.exp(), log_p)
+            entropy[span] = -log_p.exp().mul_(log_p).sum(-1)  # pairwise; a dot product loses three digits more
         if direction is not None:
             mean = log_p.exp_().to(weight.dtype) @ weight
             direction[span] = (weight[target[span]] - mean) / temperature
@@ -101,7 +106,7 @@ def _forward(
 
 class _LinearLogp(torch.autograd.Function):
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, chunk: int, bias: Tensor | None, temperature: float,
         return_entropy: bool,
     ) -> tuple[Tensor, Tensor | None]:
@@ -118,9 +123,10 @@ class _LinearLogp(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, grad: Tensor, *_: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         direction, hidden, weight, target, bias = ctx.saved_tensors
-        grad = grads[0]
         d_hidden = None if direction is None else (direction * grad[:, None]).to(direction.dtype)
         d_weight, d_bias = None, None
         if hidden is not None:

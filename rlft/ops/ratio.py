@@ -1,4 +1,4 @@
-"""Importance ratios π_θ/π_old, of tokens and of whole completions, and where their clipping lets the gradient through."""
+"""Importance ratios π_θ/π_old, of tokens and of whole completions, and where clipping lets the gradient through."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -7,7 +7,7 @@ from rlft.ops.masking import row_mean, row_sum
 
 
 def token_ratio(log_ratio: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-    """Returns ρ_t = π_θ(o_t)/π_old(o_t) [B, T] from its logarithm [B, T], nats (Schulman et al., arXiv 1707.06347, Eq. 6).
+    """Returns ρ_t = π_θ(o_t)/π_old(o_t) [B, T] from its logarithm, nats (Schulman et al., arXiv 1707.06347, Eq. 6).
 
     >>> import torch
     >>> token_ratio(torch.tensor([[0.0, 2.0]]).log1p())

@@ -1,4 +1,4 @@
-"""Weights of trained tokens in the update: m = mask [B, T], |o| = trained tokens of a row, B = rows of the mini-batch."""
+"""Weights of trained tokens in the update: m = mask [B, T], |o| = trained tokens of a row, B = completions."""
 
 import torch
 from jaxtyping import Bool, Float

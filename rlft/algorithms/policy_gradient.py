@@ -1,0 +1,117 @@
+"""PPO, GRPO and their family: one class, put together from four parts."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from rlft import ops
+from rlft.algorithms.advantage import Advantage
+from rlft.algorithms.checks import annotated, check_number
+from rlft.algorithms.kl import KL
+from rlft.algorithms.reduction import Reduction, SequenceMean
+from rlft.algorithms.surrogate import Surrogate
+from rlft.base import Algorithm, Batch, UserError
+
+
+@dataclass(frozen=True)
+class PolicyGradient(Algorithm):
+    """GC = surrogate(Â, ρ) + β·kl(π_ref/π, ρ) (GRPO: arXiv 2402.03300, Eq. 3 and 21; PPO: arXiv 1707.06347, Eq. 7).
+
+    DeepSeekMath's rows for PPO and GRPO assume π_old = π_θ; these reduce to them at ρ = 1.
+
+    Attributes:
+        advantage: what Â is.
+        surrogate: how ρ enters.
+        kl: what holds the policy to π_ref: a term of GC, or k1 inside the reward.
+        beta: β, times the KL wherever it goes; at 0 no reference is needed.
+        reduction: the weight of tokens.
+
+    >>> from rlft.algorithms import K3, GroupNormalised, PPOClip
+    >>> from rlft.testing import make_batch
+    >>> grpo = PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.2), K3(), beta=0.04)
+    >>> grpo.formula
+    'GC = Â·ρ·live(ρ) + β(π_ref/π - 1), w = m/(|o|·B)'
+    >>> batch = make_batch(queries=1, samples=2, length=1, holes=False, rewards=torch.tensor([0.0, 2.0]))
+    >>> gc = grpo.coefficient(grpo.prepare(batch.replace(logp_old=None)), batch.logp_ref)  # π = π_ref, ρ = 1
+    >>> gc.round(decimals=5)  # ±1/(√2 + 1e-4)
+    tensor([[-0.7071],
+            [ 0.7071]], dtype=torch.float64)
+    """
+
+    advantage: Advantage
+    surrogate: Surrogate
+    kl: KL
+    beta: float
+    # The part is called as Algorithm's method is.
+    reduction: Reduction = SequenceMean()  # noqa: RUF009  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __post_init__(self) -> None:
+        check_number("beta", self.beta, 0)
+        if self.beta and self.kl.penalises == "nothing":
+            raise UserError(
+                f"algorithm.beta={self.beta}: the recipe has no KL for it to multiply; "
+                "type algorithm.beta=0, or algorithm.kl._target_=rlft.algorithms.K3"
+            )
+        if self.surrogate.whole_rows and self.advantage.per_token:
+            raise UserError(
+                "algorithm.surrogate.level: a ratio of whole completions needs one advantage per completion, "
+                f"{type(self.advantage).__name__} gives one per token; type algorithm.surrogate.level=token"
+            )
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See Algorithm: what the advantage reads; "reference" if β > 0, and "old" too if the KL is in the reward."""
+        if not self.beta:
+            return self.advantage.needs
+        in_reward = {"old"} if self.kl.penalises == "reward" else set[str]()
+        return self.advantage.needs | {"reference"} | in_reward
+
+    @property
+    def formula(self) -> str:
+        """See Algorithm."""
+        where = [self.surrogate.where] if self.surrogate.where else []
+        gc = self.surrogate.formula
+        if self.beta and self.kl.penalises == "reward":
+            where.append(self.kl.formula)
+        elif self.beta:
+            separator = "" if self.kl.formula.startswith("(") else "·"
+            gc += f" + β{separator}{self.kl.formula}"
+        return ", ".join([f"GC = {gc}", f"w = {self.reduction.formula}", *where])
+
+    @property
+    def clip_range(self) -> tuple[float, float] | None:
+        """See Algorithm."""
+        return self.surrogate.clip_range
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Fills `advantage`, and `returns` where a critic learns."""
+        penalty = torch.zeros(batch.mask.shape, dtype=batch.reward.dtype, device=batch.mask.device)
+        if self.beta and self.kl.penalises == "reward":
+            log_ratio_ref = annotated(batch.logp_old, "logp_old") - annotated(batch.logp_ref, "logp_ref")
+            penalty = self.beta * ops.masked(ops.k1(log_ratio_ref), batch.mask)
+        return self.advantage.fill(batch, penalty)
+
+    def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+        """Returns surrogate + β·kl [B, T]; ρ is exactly 1 where `logp_old` is None."""
+        advantage = annotated(batch.advantage, "advantage").to(logp.dtype)
+        log_ratio = self._log_ratio(batch, logp)
+        gc = self.surrogate.coefficient(advantage, log_ratio, batch.mask)
+        if self.beta:
+            log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
+            gc = gc + self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
+        return ops.masked(gc, batch.mask)
+
+    def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
+        """Returns the surrogate objective less β times the weighted KL; k1 in the reward is no part of it."""
+        weight, log_ratio = annotated(batch.weight, "weight"), self._log_ratio(batch, logp)
+        result = self.surrogate.objective(annotated(batch.advantage, "advantage"), log_ratio, batch.mask, weight)
+        if self.beta:
+            log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
+            result = result + self.beta * (weight * self.kl.objective(log_ratio_ref, log_ratio)).sum()
+        return result
+
+    def _log_ratio(self, batch: Batch, logp: Tensor) -> Tensor:
+        """Returns log π_θ - log π_old [B, T], 0 where the mask is."""
+        return ops.masked(logp - (logp.detach() if batch.logp_old is None else batch.logp_old), batch.mask)

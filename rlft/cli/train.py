@@ -1,0 +1,114 @@
+"""`rlft train`: one recipe, or with -m every value of a sweep."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rlft.cli.options import Arguments, Parser, no_names, recipe_options, trust_option
+
+if TYPE_CHECKING:
+    from rlft.train.plan import Plan
+
+
+def options(parser: Parser) -> None:
+    """Declares the options of `rlft train`."""
+    parser.usage = "rlft train recipe=NAME [group=choice …] [key=value …] [-m] [options]"
+    parser.description = "Trains a model by a recipe. Mistakes in it are found before any model is loaded."
+    parser.epilog = (
+        "examples:\n"
+        "  rlft train recipe=grpo_math\n"
+        "  rlft train recipe=grpo_math algorithm.beta=0.01 trainer.steps=60 seed=1\n"
+        "  rlft train recipe=grpo_gsm8k data.train_file=train.jsonl model=hub model.path=FOLDER\n"
+        "  rlft train -m recipe=grpo_math algorithm.beta=0,0.04\n\n"
+        "`rlft ls` lists the choices of every group, `rlft show recipe=NAME` a recipe's values."
+    )
+    parser.add_argument("-m", "--multirun", action="store_true", help="a=1,2 runs both values, one after the other")
+    recipe_options(parser)
+    trust_option(parser)
+
+
+def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
+    """Trains, unless the same recipe has finished in its directory already."""
+    from rlft.base import UserError
+    from rlft.recipe import build, compose, read_data, run_directory
+
+    no_names(arguments)
+    if arguments.multirun:
+        from rlft.cli.sweep import sweep
+
+        return sweep(arguments)
+    composed = compose(arguments.overrides, arguments.config_dir, arguments.plugins)
+    run_dir = run_directory(composed.config)
+    plan = build(composed.config, run_dir, arguments.plugins)
+    for note in composed.notes:
+        print(note)
+    if (done := finished(run_dir)) is not None:
+        print(f"{run_dir} has finished already; nothing is run again")
+        show_summary(done)
+        return 0, done
+    if has_checkpoint(run_dir):
+        raise UserError(
+            f"{run_dir} holds an unfinished run of this recipe: go on with `rlft resume {run_dir}`, "
+            "or give another output_dir="
+        )
+    read_data(plan)
+    return start(plan, arguments, resume=False)
+
+
+def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dict[str, object]]:
+    """Runs a plan, in this process or in as many as its trainer asks for; returns the status and the summary."""
+    alone = plan.trainer.processes == 1 or "WORLD_SIZE" in os.environ
+    try:
+        if alone:
+            from rlft.train import train
+
+            head(plan)
+            summary = train(plan, resume=resume, trust_remote_code=arguments.trust_remote_code)
+        else:
+            from rlft.cli.launch import launch
+
+            summary = launch(plan, arguments, resume=resume)
+    except KeyboardInterrupt:
+        # The run's own handler has saved by now, if it had got as far as a first step.
+        tip = f"; go on with `rlft resume {plan.run_dir}`" if has_checkpoint(plan.run_dir) else ""
+        raise KeyboardInterrupt(f"interrupted{tip}") from None
+    if alone and _first() and summary.get("status") == "stopped":
+        print(f"stopped; go on with `rlft resume {plan.run_dir}`")
+    return 0, summary
+
+
+def head(plan: "Plan") -> None:
+    """Prints what heads every run, once for all processes."""
+    if _first():
+        print(plan.triple())
+        print(f"recipe {plan.recipe} · run directory {plan.run_dir}")
+
+
+def _first() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def finished(run_dir: Path) -> dict[str, Any] | None:
+    """Returns the summary of a run that reached its end, or None."""
+    from rlft.train import read_summary
+
+    summary = read_summary(run_dir)
+    return summary if summary is not None and summary.get("status") == "finished" else None
+
+
+def has_checkpoint(run_dir: Path) -> bool:
+    """Returns whether there is anything to resume from."""
+    from rlft.train.checkpoint import latest
+
+    return latest(run_dir) is not None
+
+
+def show_summary(summary: dict[str, Any]) -> None:
+    """Prints a summary's accuracies in a line."""
+    accuracy = summary.get("eval") or {}
+    if "accuracy_before" in accuracy:
+        low, high = accuracy["interval"]
+        print(
+            f"held-out accuracy {accuracy['accuracy_before']:.1%} → {accuracy['accuracy_after']:.1%} "
+            f"(n={accuracy['n']}; difference {accuracy['difference']:+.1%}, 95% interval {low:+.1%} to {high:+.1%})"
+        )

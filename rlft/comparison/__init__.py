@@ -1,0 +1,6 @@
+"""Comparing finished runs: held-out accuracy with paired intervals beside what each run cost."""
+
+from rlft.comparison.compare import compare
+from rlft.comparison.page import render
+
+__all__ = ["compare", "render"]

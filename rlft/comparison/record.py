@@ -1,0 +1,151 @@
+"""What a comparison reads from a run directory, and whether runs may be compared at all."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlft.base import UserError
+
+CONDITIONS = {
+    "base_model": "base model",
+    "template_hash": "chat template",
+    "max_completion_tokens": "completion limit (tokens)",
+}
+"""Keys of summary.json's `eval` that runs must share, and their names for people."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """One finished run.
+
+    Attributes:
+        path: the run directory.
+        summary: summary.json.
+        config: config.yaml flattened, e.g. {"algorithm.beta": 0.04}.
+        correct: question id → whether its greedy answer after training was right.
+        cut: held-out answers after training that were cut off at the limit.
+    """
+
+    path: Path
+    summary: dict[str, Any]
+    config: dict[str, Any]
+    correct: dict[str, bool]
+    cut: int
+
+
+def read_record(path: Path) -> Record | None:
+    """Reads a run directory; returns None for a run that has not finished.
+
+    Raises:
+        UserError: there is no such directory, it is no run directory, the run measured no held-out accuracy, or a file
+            is malformed (file and line named).
+    """
+    if not path.is_dir():
+        raise UserError(
+            f"{path}: no such run directory; `rlft compare RUN_DIR RUN_DIR …` expects those of finished runs"
+        )
+    if not (path / "config.yaml").is_file():
+        raise UserError(f"{path}: not a run directory (it has no config.yaml)")
+    if not (path / "summary.json").is_file():
+        return None
+    summary = _object((path / "summary.json").read_text(encoding="utf-8"), str(path / "summary.json"))
+    if summary.get("status") != "finished":
+        return None
+    samples = path / "eval_after.jsonl"
+    lines = samples.read_text(encoding="utf-8").splitlines() if samples.is_file() else []
+    if not lines or not summary.get("eval"):
+        raise UserError(
+            f"{path}: this run measured no held-out accuracy, so there is nothing to compare; "
+            "train it with trainer.eval_size above 0"
+        )
+    correct: dict[str, bool] = {}
+    cut = 0
+    for number, line in enumerate(lines, start=1):
+        where = f"{samples}, line {number}"
+        row = _object(line, where)
+        if not isinstance(row.get("id"), str) or not isinstance(row.get("correct"), bool):
+            raise UserError(f'{where}: expected "id" (text) and "correct" (true or false), found {line[:80]!r}')
+        if row["id"] in correct:
+            raise UserError(f"{where}: question {row['id']} stands there twice")
+        correct[row["id"]] = row["correct"]
+        cut += row.get("finished") is False
+    return Record(path, summary, _config(path / "config.yaml"), correct, cut)
+
+
+def _object(text: str, where: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{where}: expected a JSON object, found {text[:60]!r}")
+    return value
+
+
+def _config(path: Path) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    try:
+        return _flat(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
+    except (YAMLError, OmegaConfBaseException) as error:
+        raise UserError(f"{path}: not a run's frozen recipe ({error})") from error
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns nested mappings as one, with dotted keys.
+
+    >>> _flat({"algorithm": {"beta": 0.1}, "seed": 0})
+    {'algorithm.beta': 0.1, 'seed': 0}
+    """
+    if not isinstance(value, dict):
+        return {prefix: value}
+    flat: dict[str, Any] = {}
+    for key, part in value.items():
+        flat |= _flat(part, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def mismatches(records: list[Record], labels: list[str]) -> list[str]:
+    """Returns a sentence for every condition in which the runs differ: base model, chat template, completion limit,
+    questions. Differences of accuracy would be owed to those as well as to the method."""
+    found: list[str] = []
+    for key, name in CONDITIONS.items():
+        values = [record.summary["eval"].get(key) for record in records]
+        if any(value != values[0] for value in values):
+            each = ", ".join(f"{label}: {value}" for label, value in zip(labels, values, strict=True))
+            found.append(f"the runs differ in {name} ({each})")
+    first = records[0].correct.keys()
+    for record, label in zip(records[1:], labels[1:], strict=True):
+        if record.correct.keys() != first:
+            shared = len(first & record.correct.keys())
+            found.append(
+                f"the runs differ in held-out questions ({labels[0]} has {len(first)}, {label} {len(record.correct)}, "
+                f"{shared} of them in common)"
+            )
+    return found
+
+
+def label_runs(records: list[Record]) -> list[str]:
+    """Returns a short name per run: its method if no other run has it, else its recipe if no other has that, else the
+    recipe with the settings that tell its runs apart, else its directory too."""
+    methods = [str(record.summary.get("method", record.path.name)) for record in records]
+    recipes = [str(record.summary.get("recipe", record.path.name)) for record in records]
+    labels: list[str] = []
+    for record, method, recipe in zip(records, methods, recipes, strict=True):
+        if methods.count(method) == 1:
+            labels.append(method)
+            continue
+        peers = [p for p, *names in zip(records, methods, recipes, strict=True) if names == [method, recipe]]
+        told = [
+            f"{key.rsplit('.', 1)[-1]}={record.config.get(key)}"
+            for key in sorted(set().union(*(peer.config for peer in peers)) - {"output_dir"})
+            if any(peer.config.get(key) != record.config.get(key) for peer in peers)
+        ]
+        labels.append(f"{recipe} {' '.join(told)}" if 0 < len(told) <= 3 else recipe)
+    return [
+        label if labels.count(label) == 1 else f"{label} ({record.path.name})"
+        for label, record in zip(labels, records, strict=True)
+    ]

@@ -1,0 +1,10 @@
+"""Data sources: recorded completions, recorded pairs, completions of π_ref sampled once, and of π_θ now."""
+
+from rlft.data.offline import Offline
+from rlft.data.online import Online
+from rlft.data.pairs import Pairs
+from rlft.data.recorded import Recorded
+from rlft.data.source import Source
+from rlft.data.split import bucket, is_held_out
+
+__all__ = ["Offline", "Online", "Pairs", "Recorded", "Source", "bucket", "is_held_out"]

@@ -1,0 +1,101 @@
+"""Completions sampled once, kept on disk chunk by chunk."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rlft.base import Completion, Context, Group, Query, RunError, Sampling, UserError
+
+VERSION = 1
+"""Raised whenever the same settings would give other samples, so that no cache of older code is read."""
+
+CHUNK = 32
+"""Queries sampled and written at once; an interruption loses no more than this."""
+
+
+def sample_once(context: Context, queries: list[Query], count: int, sampling: Sampling) -> list[Group]:
+    """Returns `count` completions of π_ref per query, sampled now or read from the cache.
+
+    The cache is keyed by the weights, tokenizer and template of π_ref, the sampling settings, the seed, the queries as
+    rendered, and the code's version. The reward is no part of it: samples are kept, their scores are not.
+
+    Raises:
+        RunError: if there is no sampler.
+        UserError: if the cache cannot be written.
+    """
+    sampler = context.sampler
+    if sampler is None:
+        raise RunError("completions of π_ref are needed, and there is no model to sample them from")
+    folder = context.cache_dir / "offline" / fingerprint(context, sampler.fingerprint(), queries, count, sampling)
+    chunks = [queries[start : start + CHUNK] for start in range(0, len(queries), CHUNK)]
+    files = [folder / f"{number:05d}.jsonl" for number in range(len(chunks))]
+    # Everything is read before anything is sampled: sampling is collective, and a process that saw another's chunk
+    # appear would skip a call that the others wait in.
+    found = [_read(file, chunk, count) for file, chunk in zip(files, chunks, strict=True)]
+    if all(found):
+        context.say(f"data: {len(queries) * count} completions of π_ref read from {folder}")
+    done: list[Group] = []
+    for file, chunk, cached in zip(files, chunks, found, strict=True):
+        if cached is None:
+            groups = sampler.sample(chunk, count, sampling, purpose="offline", step=0, reference=True)
+            lines = [_encode(group) for group in groups]
+            _write(file, lines)
+            # Decoded like a warm cache, so that the first run and every later one hold the very same values.
+            cached = [_decode(line, query) for line, query in zip(lines, chunk, strict=True)]
+            context.say(f"data: sampled π_ref on {len(done) + len(chunk)} of {len(queries)} questions, {count} each")
+        done += cached
+    return done
+
+
+def fingerprint(context: Context, model: str, queries: list[Query], count: int, sampling: Sampling) -> str:
+    """Returns 24 hex digits that name the samples."""
+    parts: list[Any] = [VERSION, CHUNK, model, context.seed, count, asdict(sampling)]
+    parts += [[query.id, query.messages] for query in queries]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+
+def _encode(group: Group) -> str:
+    return json.dumps({"id": group.query.id, "completions": [asdict(c) for c in group.completions]})
+
+
+def _decode(line: str, query: Query) -> Group:
+    """Raises ValueError, KeyError or TypeError for a line that is not one of ours."""
+    entry = json.loads(line)
+    if entry["id"] != query.id:
+        raise ValueError(f"the samples are of query {entry['id']}, not {query.id}")
+    return Group(query, tuple(_completion(**fields) for fields in entry["completions"]))
+
+
+def _completion(
+    token_ids: list[int], text: str, finished: bool, trained: list[bool] | None, logps: list[float] | None
+) -> Completion:
+    return Completion(
+        token_ids=tuple(token_ids),
+        text=text,
+        finished=finished,
+        trained=None if trained is None else tuple(trained),
+        logps=None if logps is None else tuple(logps),
+    )
+
+
+def _read(file: Path, chunk: list[Query], count: int) -> list[Group] | None:
+    """Returns the groups of a chunk, or None where it has to be sampled (again)."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        groups = [_decode(line, query) for line, query in zip(lines, chunk, strict=True)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return groups if all(len(group.completions) == count for group in groups) else None
+
+
+def _write(file: Path, lines: list[str]) -> None:
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        os.replace(part, file)
+    except OSError as error:
+        raise UserError(f"the cache of sampled completions cannot be written: {error}") from error

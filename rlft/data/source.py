@@ -1,0 +1,242 @@
+"""What all data sources share: where the questions come from, the split, the limits and the position."""
+
+import re
+from abc import abstractmethod
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import torch
+
+from rlft.base import Context, DataSource, Group, Query, UserError, generator, question_id
+from rlft.data.errors import expect_choice
+from rlft.data.examples import Example, parse
+from rlft.data.files import Row, read_file, read_hub
+from rlft.data.formats import FORMATS, UNSUPPORTED, describe, detect
+from rlft.data.split import is_held_out
+from rlft.data.tasks import generate
+
+
+@dataclass(kw_only=True)
+class Source(DataSource):
+    """Questions of a reasoning-gym task, a file or a hub dataset; exactly one of `task`, `train_file`, `hub_id`.
+
+    Attributes:
+        task, task_settings, task_size: a reasoning-gym dataset, its difficulty settings, and entries to generate.
+        train_file: a json, jsonl or parquet file.
+        hub_id, hub_config, hub_split: a dataset that `datasets.load_dataset` knows (a local folder too).
+        eval_file: questions for evaluation in place of a held-out share; rows with the same questions are not trained.
+        format: what the rows are; "auto" goes by the columns of the first one.
+        columns: which column is which, e.g. {question: Body+Question, answer: Answer}.
+        question_pattern: a regular expression; only questions in which it is found are taken.
+        prompt: the user turn, with {question} in it.
+        system: a system turn that goes before conversations that have none.
+        held_out_share: of the questions, kept for evaluation, by hash of the question.
+        shuffle: a new order for every epoch, drawn from the seed; otherwise the order of the file.
+        max_prompt_tokens, max_completion_tokens: limits, in tokens.
+        over_long: what becomes of rows past a limit: they are dropped and counted, or refused. None is ever cut.
+    """
+
+    kind: ClassVar[str]
+
+    task: str | None = None
+    task_settings: dict[str, Any] = field(default_factory=dict)
+    task_size: int = 10_000
+    train_file: str | None = None
+    hub_id: str | None = None
+    hub_config: str | None = None
+    hub_split: str = "train"
+    eval_file: str | None = None
+    format: str = "auto"
+    columns: dict[str, str] = field(default_factory=dict)
+    question_pattern: str | None = None
+    prompt: str = "{question}"
+    system: str | None = None
+    held_out_share: float = 0.05
+    shuffle: bool = True
+    max_prompt_tokens: int = 512
+    max_completion_tokens: int = 512
+    over_long: Literal["drop", "refuse"] = "drop"
+
+    def __post_init__(self) -> None:
+        self.sampled_tokens = 0
+        self.position = 0
+        self._context: Context | None = None
+        self._held_out: list[Query] = []
+        self._order: tuple[int, list[int]] = (-1, [])
+
+    @property
+    def name(self) -> str:
+        """E.g. "online · chain_sum"."""
+        return f"{self.kind} · {self.task or self.hub_id or Path(self.train_file or '(no data)').name}"
+
+    def check(self) -> None:
+        """Checks the settings alone, before anything is loaded. Raises UserError."""
+        given = [key for key in ("task", "train_file", "hub_id") if getattr(self, key) is not None]
+        if len(given) != 1:
+            found = "none is given" if not given else f"{' and '.join(given)} are given"
+            raise UserError(
+                f"data: exactly one of task, train_file and hub_id is expected; {found}. Type e.g. "
+                "data.train_file=PATH, data.task=chain_sum or data.hub_id=openai/gsm8k "
+                "(and data.KEY=null for a key that the recipe sets)"
+            )
+        expect_choice("format", self.format, ["auto", *(name for name in FORMATS if name not in UNSUPPORTED)])
+        expect_choice("over_long", self.over_long, ["drop", "refuse"])
+        if "{question}" not in self.prompt:
+            raise UserError(f"data.prompt={self.prompt!r}: expected a text with {{question}} in it")
+        try:
+            re.compile(self.question_pattern or "")
+        except re.error as error:
+            found = f"data.question_pattern={self.question_pattern!r}"
+            raise UserError(f"{found}: not a regular expression: {error}") from error
+        if not 0 <= self.held_out_share < 1:
+            raise UserError(f"data.held_out_share={self.held_out_share}: expected a share of at least 0 and below 1")
+        for key in ("task_size", "max_prompt_tokens", "max_completion_tokens"):
+            if getattr(self, key) < 1:
+                raise UserError(f"data.{key}={getattr(self, key)}: expected a whole number of at least 1")
+
+    def bind(self, context: Context) -> None:
+        """Reads the rows, splits them by question, checks lengths, and makes what `next` draws from."""
+        self.check()
+        self._context = context
+        train, held = self._split(self._matching(self._load()))
+        kept_held = self._fitting(held)
+        queries = {query.id: query for _, query in kept_held}
+        self._held_out = [queries[key] for key in sorted(queries)]
+        pairs = self._fitting(train)
+        dropped = len(train) - len(pairs) + len(held) - len(kept_held)
+        if dropped:
+            limit = self.max_prompt_tokens
+            context.say(f"data: {dropped} rows dropped, their prompt is over data.max_prompt_tokens={limit}")
+        if not context.training:
+            return
+        self._prepare(context, pairs)
+        if self._size() == 0:
+            raise UserError(f"{self.name}: no row is left to train on; see the counts above")
+        context.say(f"data: {self._size()} rows to draw from, {len(self._held_out)} questions held out")
+
+    def held_out(self) -> list[Query]:
+        """Returns the questions kept for evaluation, once each, ordered by their ids: a prefix is a fair sample."""
+        return list(self._held_out)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the number of rows drawn so far."""
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on after that many rows."""
+        self.position = state["position"]
+
+    @abstractmethod
+    def _prepare(self, context: Context, rows: list[tuple[Example, Query]]) -> None:
+        """Makes the rows that are drawn from, out of the training examples and their queries."""
+
+    @abstractmethod
+    def _size(self) -> int:
+        """Returns the number of rows in an epoch."""
+
+    def _take(self, n: int) -> list[list[int]]:
+        """Moves on by n rows; returns their indices, a list for each epoch that they fall into."""
+        size, seed = self._size(), self._bound().seed
+        chunks: list[list[int]] = []
+        while n > 0:
+            epoch, start = divmod(self.position, size)
+            if self._order[0] != epoch:
+                drawn = torch.randperm(size, generator=generator(seed, "shuffle", epoch)).tolist()
+                self._order = (epoch, drawn if self.shuffle else list(range(size)))
+            chunks.append(self._order[1][start : start + n])
+            self.position += len(chunks[-1])
+            n -= len(chunks[-1])
+        return chunks
+
+    def _bound(self) -> Context:
+        if self._context is None:
+            raise RuntimeError("bind() comes before the first draw")
+        return self._context
+
+    def _too_long(self, example: Example, key: str, length: int) -> bool:
+        """Whether a length is past the limit; refused there where rows may not be dropped."""
+        limit = getattr(self, key)
+        if length > limit and self.over_long == "refuse":
+            raise UserError(
+                f"{example.where}: {length} tokens, data.{key} is {limit}. Type data.{key}={length} to keep it, or "
+                "data.over_long=drop"
+            )
+        return length > limit
+
+    def _load(self) -> list[Example]:
+        if self.task is not None:
+            examples = generate(self.task, self.task_settings, self.task_size)
+            self._bound().say(f"data: {len(examples)} distinct questions in {self.task_size} entries of {self.task}")
+            return examples
+        if self.train_file is not None:
+            return self._read(read_file(self.train_file), self.train_file, self.columns, self.format)
+        rows = read_hub(str(self.hub_id), self.hub_config, self.hub_split)
+        return self._read(rows, str(self.hub_id), self.columns, self.format)
+
+    def _read(self, rows: list[Row], name: str, columns: dict[str, str], format: str) -> list[Example]:
+        found = detect(rows, columns, format)
+        override = "" if format != "auto" else "; to read it otherwise: data.format="
+        self._bound().say(f"data: {name} has {len(rows)} rows, read as {found} ({describe(found)}{override})")
+        return [parse(row, found, columns) for row in rows]
+
+    def _matching(self, examples: list[Example]) -> list[Example]:
+        if self.question_pattern is None:
+            return examples
+        kept = [example for example in examples if re.search(self.question_pattern, example.question)]
+        self._bound().say(f"data: {len(kept)} questions match {self.question_pattern!r}")
+        return kept
+
+    def _split(self, examples: list[Example]) -> tuple[list[Example], list[Example]]:
+        """Returns the examples to train on and those to hold out."""
+        ids = [question_id(example.question) for example in examples]
+        if self.eval_file is None:
+            away = [is_held_out(key, self.held_out_share) for key in ids]
+            return (
+                [example for example, out in zip(examples, away, strict=True) if not out],
+                [example for example, out in zip(examples, away, strict=True) if out],
+            )
+        say = self._bound().say
+        rows = read_file(self.eval_file)
+        # The evaluation file may be of another format: the mapping is for it only where it has those columns.
+        sources = {part.strip() for value in self.columns.values() for part in (value, *value.split("+"))}
+        columns = self.columns if sources & set(rows[0].values) else {}
+        held = self._read(rows, self.eval_file, columns, "auto")
+        kept = {question_id(example.question) for example in held}
+        train = [example for example, key in zip(examples, ids, strict=True) if key not in kept]
+        if len(train) < len(examples):
+            say(f"data: {len(examples) - len(train)} rows dropped, their question is in {self.eval_file}")
+        return train, held
+
+    def _fitting(self, examples: list[Example]) -> list[tuple[Example, Query]]:
+        pairs = [(example, self._query(example)) for example in examples]
+        chat = self._bound().chat
+        return [
+            (example, query)
+            for example, query in pairs
+            if not self._too_long(example, "max_prompt_tokens", len(chat.prompt(query.messages)))
+        ]
+
+    def _query(self, example: Example) -> Query:
+        *before, last = example.turns
+        turn = {"role": "user", "content": self.prompt.replace("{question}", last["content"])}
+        if self.system is not None and not any(message["role"] == "system" for message in before):
+            before.insert(0, {"role": "system", "content": self.system})
+        metadata = {"row": example.number, **example.metadata}
+        return Query(question_id(example.question), (*before, turn), example.answer, metadata)
+
+
+@dataclass(kw_only=True)
+class Listed(Source):
+    """A source whose groups are all there before training starts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._groups: list[Group] = []
+
+    def next(self, n: int) -> list[Group]:
+        """Returns the next n groups, going on into the next epoch where one ends."""
+        return [self._groups[index] for chunk in self._take(n) for index in chunk]
+
+    def _size(self) -> int:
+        return len(self._groups)

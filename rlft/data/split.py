@@ -1,0 +1,23 @@
+"""The held-out split: decided by a question's id alone."""
+
+
+def bucket(query_id: str) -> float:
+    """Returns where in [0, 1) the hash of a question falls.
+
+    >>> bucket("8000000000000000")
+    0.5
+    """
+    return int(query_id[:13], 16) / 16**13
+
+
+def is_held_out(query_id: str, share: float) -> bool:
+    """Returns whether a question is kept for evaluation.
+
+    It depends on the question alone: neither on the seed, the order of the rows nor the file it came in. What is held
+    out at a smaller share is held out at a larger one.
+
+    Args:
+        query_id: from `rlft.base.question_id`.
+        share: of all questions, in [0, 1).
+    """
+    return bucket(query_id) < share

@@ -1,0 +1,108 @@
+"""From checked values to objects, and from a recipe to the directory its run writes to."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rlft.base import UserError
+from rlft.recipe.check import Node, check, plain
+from rlft.recipe.trust import trusted_packages
+from rlft.train.plan import Plan
+
+FROZEN = "config.yaml"
+
+
+def build(config: dict[str, Any], run_dir: Path, plugins: Sequence[str] = ()) -> Plan:
+    """Returns the plan of a recipe.
+
+    Args:
+        config: plain values, as `compose` returns them and as config.yaml holds them.
+        run_dir: where the run writes.
+        plugins: packages whose classes may be named beside rlft's own.
+
+    Raises:
+        UserError: the values do not fit the classes, or a class refuses them.
+    """
+    from rlft.rewards.python import allow
+
+    trusted = trusted_packages(plugins)
+    nodes = check(config, trusted)
+    allow(trusted)
+    return Plan(
+        source=_construct(nodes["data"], "data"),
+        reward=_construct(nodes["reward"], "reward"),
+        algorithm=_construct(nodes["algorithm"], "algorithm"),
+        model=_construct(nodes["model"], "model"),
+        trainer=_construct(nodes["trainer"], "trainer"),
+        seed=nodes["seed"],
+        run_dir=run_dir,
+        recipe=nodes["recipe"],
+        method=nodes["method"],
+        config={key: plain(node) for key, node in nodes.items()},
+    )
+
+
+def _construct(value: Any, key: str) -> Any:
+    """Returns checked values with every node called."""
+    if isinstance(value, Node):
+        arguments = {name: _construct(entry, f"{key}.{name}") for name, entry in value.values.items()}
+        try:
+            return value.cls(**arguments)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{key}: {value.cls.__name__} refuses these values: {error}") from error
+    if isinstance(value, dict):
+        return {name: _construct(entry, f"{key}.{name}") for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_construct(entry, f"{key}[{index}]") for index, entry in enumerate(value))
+    return value
+
+
+def recipe_hash(config: dict[str, Any]) -> str:
+    """Returns 8 hex digits that name a recipe's values. `output_dir` and `trainer.stop_after` do not change what a run
+    computes, so they do not change its name."""
+    named = {key: value for key, value in config.items() if key != "output_dir"}
+    named["trainer"] = {key: value for key, value in config["trainer"].items() if key != "stop_after"}
+    return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def run_directory(config: dict[str, Any]) -> Path:
+    """Returns where a recipe's run writes: its `output_dir`, or runs/RECIPE-HASH."""
+    return Path(config["output_dir"] or Path("runs") / f"{config['recipe']}-{recipe_hash(config)}")
+
+
+def freeze(config: dict[str, Any], run_dir: Path) -> None:
+    """Writes a recipe into its run directory, where `load_plan` and the processes of a run read it."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
+    temporary = run_dir / f".{FROZEN}"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(run_dir / FROZEN)
+
+
+def load_plan(run_dir: Path, plugins: Sequence[str] = (), stop_after: int | None = None) -> Plan:
+    """Returns the plan frozen in a run directory.
+
+    Args:
+        run_dir: the directory of a run.
+        plugins: packages whose classes may be named beside rlft's own.
+        stop_after: the step at which to stop this time; None keeps the frozen one.
+
+    Raises:
+        UserError: there is no frozen recipe, or it does not fit the classes any more.
+    """
+    path = run_dir / FROZEN
+    if not path.is_file():
+        raise UserError(f"{run_dir} is not a run directory: it has no {FROZEN}; `rlft ls runs` lists those there are")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise UserError(f"{path}: expected a mapping with the keys of a recipe")
+    plan = build(config, run_dir, plugins)
+    return plan if stop_after is None else replace(plan, trainer=replace(plan.trainer, stop_after=stop_after))

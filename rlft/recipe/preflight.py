@@ -1,0 +1,54 @@
+"""What can be known of a recipe's data before any model is loaded: a missing file, a malformed row, an unknown task."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from rlft.base import Completion, Context, Group, Message
+from rlft.data import Source
+from rlft.train.plan import Plan
+
+
+class WordCount:
+    """A chat that counts words for tokens: never more than a tokeniser finds, so no row is refused wrongly."""
+
+    def prompt(self, messages: tuple[Message, ...]) -> list[int]:
+        """Returns a token per word of the conversation."""
+        return [0] * sum(len(message["content"].split()) for message in messages)
+
+    def completion(self, messages: tuple[Message, ...], text: str) -> Completion:
+        """Returns a completion of a token per word, and its end."""
+        return Completion((0,) * (len(text.split()) + 1), text)
+
+    def text(self, token_ids: list[int]) -> str:
+        """Returns as many words."""
+        return " ".join("word" for _ in token_ids)
+
+
+def read_data(plan: Plan) -> None:
+    """Checks the settings of one of rlft's own data sources and reads a copy of it, without a model; a dataset on the
+    hub is left for the run. Other sources are left alone: what binding them does is not known here.
+
+    Raises:
+        UserError: whatever is wrong with the settings or the rows, with the row named.
+    """
+    source = plan.source
+    if not isinstance(source, Source):
+        return
+    source.check()
+    if source.hub_id is not None:
+        return
+    probe = replace(source, task_size=1)  # one entry shows whether a task and its settings exist
+    probe.bind(
+        Context(
+            seed=plan.seed, chat=WordCount(), sampler=None, score=_unscored, score_key="", cache_dir=Path(),
+            say=_silent, training=False,
+        )
+    )  # fmt: skip
+
+
+def _unscored(groups: list[Group]) -> list[Group]:
+    return groups
+
+
+def _silent(line: str) -> None:
+    del line

@@ -1,0 +1,27 @@
+"""Reward functions: the second part of a method."""
+
+from rlft.rewards.combine import Combine
+from rlft.rewards.common import Scored
+from rlft.rewards.extract import extract_answer, tagged_answer, to_number
+from rlft.rewards.format import Format
+from rlft.rewards.math_answer import MathAnswer
+from rlft.rewards.model import RewardModel
+from rlft.rewards.python import PythonReward
+from rlft.rewards.reasoning import ReasoningGym
+from rlft.rewards.simple import Implicit, Length, PreferenceLabel
+
+__all__ = [
+    "Combine",
+    "Format",
+    "Implicit",
+    "Length",
+    "MathAnswer",
+    "PreferenceLabel",
+    "PythonReward",
+    "ReasoningGym",
+    "RewardModel",
+    "Scored",
+    "extract_answer",
+    "tagged_answer",
+    "to_number",
+]

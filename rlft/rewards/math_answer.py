@@ -1,0 +1,58 @@
+"""Whether the final answer of a completion is the right one."""
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rlft.base import Completion, Query, Reward, UserError
+from rlft.rewards.common import Isolated
+from rlft.rewards.extract import extract_answer, tagged_answer, to_number
+from rlft.rewards.worker import WorkerError
+
+LATEX = re.compile(r"[\\^_{}]")
+NOISE = re.compile(r"\\(?:left|right|text|mathrm)(?![A-Za-z])|\\[!,; ]|[\s${}]")
+
+
+def same_text(left: str, right: str) -> bool:
+    """Returns whether two answers are spelled alike, but for case, spaces and a full stop."""
+    first, second = (NOISE.sub("", text).rstrip(".").casefold() for text in (left, right))
+    return first == second
+
+
+@dataclass(kw_only=True)
+class MathAnswer(Isolated):
+    """1 if the final answer equals `query.answer`, else 0.
+
+    The answer is extracted first (`extract_answer`). Numbers are compared exactly, without rounding. Only where one
+    side is LaTeX that is no plain number does math-verify decide, in the worker process.
+    """
+
+    label: ClassVar[str] = "math_answer"
+    program: ClassVar[str] = "latex.py:equal"
+    hint: ClassVar[str] = "LaTeX answers need the extra `math`: pip install 'rlft[math]'"
+
+    def rate(self, query: Query, completions: tuple[Completion, ...]) -> list[Reward]:
+        if query.answer is None:
+            raise UserError(
+                f"reward=math_answer: query {query.id} has no reference answer; the data needs a column `answer`"
+            )
+        gold = tagged_answer(query.answer) or query.answer.strip()
+        return [self._one(gold, completion.text) for completion in completions]
+
+    def _one(self, gold: str, text: str) -> Reward:
+        answer = extract_answer(text)
+        try:
+            value = float(answer is not None and self._equal(gold, answer))
+        except WorkerError as error:
+            return Reward(0.0, {self.label: 0.0}, extracted=answer, error=str(error))
+        return Reward(value, {self.label: value}, extracted=answer)
+
+    def _equal(self, gold: str, answer: str) -> bool:
+        expected, given = to_number(gold), to_number(answer)
+        if expected is not None and given is not None:
+            return expected == given
+        if same_text(gold, answer):
+            return True
+        # One side alone may be LaTeX for the same number: \sqrt{4} and 2.
+        latex = any(number is None and LATEX.search(side) for number, side in ((expected, gold), (given, answer)))
+        return latex and self.worker.call(gold, answer) == 1.0

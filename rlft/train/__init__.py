@@ -1,0 +1,8 @@
+"""The loop, its checkpoints and what a run leaves behind."""
+
+from rlft.train.config import TrainerConfig
+from rlft.train.evaluate import evaluate_plan
+from rlft.train.plan import Plan
+from rlft.train.run import read_summary, train
+
+__all__ = ["Plan", "TrainerConfig", "evaluate_plan", "read_summary", "train"]

@@ -1,0 +1,63 @@
+"""Groups as tensors."""
+
+import torch
+from torch import Tensor
+
+from rlft.base import Batch, Chat, Group
+from rlft.base.types import Completion
+
+
+def collate(groups: list[Group], chat: Chat, dtype: torch.dtype) -> Batch:
+    """Returns the scored groups as a batch on the CPU; rewards and log-probabilities are of `dtype`."""
+    prompts = [chat.prompt(g.query.messages) for g in groups]
+    rows = [(k, c) for k, g in enumerate(groups) for c in g.completions]
+    rewards = [r for g in groups for r in g.rewards]
+    width = max(1, *(len(c.token_ids) for _, c in rows))
+    depth = max(1, *(len(p) for p in prompts))
+    prompt_ids = torch.zeros(len(prompts), depth, dtype=torch.long)
+    prompt_mask = torch.zeros(len(prompts), depth, dtype=torch.bool)
+    for k, prompt in enumerate(prompts):
+        prompt_ids[k, depth - len(prompt) :] = torch.tensor(prompt)
+        prompt_mask[k, depth - len(prompt) :] = True
+    completions = [c for _, c in rows]
+    attention = _padded([[True] * len(c.token_ids) for c in completions], width, torch.bool)
+    sampled = None
+    if all(c.logps is not None for c in completions):
+        sampled = _padded([list(c.logps or ()) for c in completions], width, dtype)
+    stepped = any(r.steps for r in rewards)
+    return Batch(
+        prompt_ids=prompt_ids,
+        prompt_mask=prompt_mask,
+        completion_ids=_padded([list(c.token_ids) for c in completions], width, torch.long),
+        attention=attention,
+        mask=_padded([_trained(c) for c in completions], width, torch.bool),
+        group=torch.tensor([k for k, _ in rows]),
+        finished=torch.tensor([c.finished for c in completions]),
+        reward=torch.tensor([r.value for r in rewards], dtype=dtype),
+        step_reward=_padded([_dense(r.steps, 0.0, width) for r in rewards], width, dtype) if stepped else None,
+        step_end=_padded(
+            [[bool(v) for v in _dense([(i, 1.0) for i, _ in r.steps], 0.0, width)] for r in rewards], width, torch.bool
+        )
+        if stepped
+        else None,
+        logp_sampled=sampled,
+        row=torch.arange(len(rows)),
+    )
+
+
+def _trained(completion: Completion) -> list[bool]:
+    return list(completion.trained) if completion.trained is not None else [True] * len(completion.token_ids)
+
+
+def _dense(pairs: tuple[tuple[int, float], ...] | list[tuple[int, float]], blank: float, width: int) -> list[float]:
+    values = [blank] * width
+    for index, value in pairs:
+        values[index] += value
+    return values
+
+
+def _padded(rows: list[list[int]] | list[list[bool]] | list[list[float]], width: int, dtype: torch.dtype) -> Tensor:
+    out = torch.zeros(len(rows), width, dtype=dtype)
+    for i, row in enumerate(rows):
+        out[i, : len(row)] = torch.tensor(row, dtype=dtype)
+    return out

@@ -1,0 +1,65 @@
+"""The recipe's `trainer` node."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from rlft.base.reward import RewardFunction
+
+
+@dataclass(frozen=True)
+class TrainerConfig:
+    """How long, in what portions and at what rate the policy is trained.
+
+    Attributes:
+        steps: batches to draw; each is gone over `epochs` times in `mini_batches` optimiser steps.
+        prompts_per_step: groups in a batch (rows for SFT, pairs for DPO, prompts with all their samples for GRPO).
+        epochs, mini_batches: passes over a batch, and optimiser steps in each pass.
+        tokens_per_micro_batch: positions (prompts and padding included) that go through the model at once; "auto" is
+            chosen from the memory there is and frozen into the run's config. The gradient does not depend on it.
+        learning_rate, schedule, warmup_steps, weight_decay, beta1, beta2, max_grad_norm: AdamW. `schedule` and
+            `warmup_steps` count optimiser steps; `max_grad_norm` 0 does not clip.
+        critic_learning_rate, critic_clip, critic_warmup_steps: of the critic, where the algorithm has one: its own
+            AdamW, the value clip of PPO (0 does not clip), and the batches in which it alone learns first.
+        eval_every: steps between evaluations on held-out questions; 0 evaluates before the first and after the last.
+        eval_size: held-out questions, at most; 0 evaluates nothing.
+        eval_long_tokens: the base is also measured at this limit, so that a gain is not a matter of being cut off.
+        patience: evaluations without a better accuracy after which the run ends; 0 never ends early.
+        keep_best: at the end take the adapter of the best evaluation, not the last.
+        save_every: steps between checkpoints; 0 saves at the end and on interruption only.
+        keep_checkpoints: newest checkpoints kept (the best one is kept beside them).
+        stop_after: ends the run at this step with a checkpoint, as an interruption would; 0 does not.
+        sample_every: steps between samples shown on the terminal.
+        processes: processes on this machine; each takes a device.
+        device: "auto" takes the accelerator there is; "cpu" does not.
+        trackers: accelerate's trackers to log to, e.g. [tensorboard].
+        verifier: what decides whether a held-out answer is right (a reward of at least 0.5).
+    """
+
+    steps: int = 100
+    prompts_per_step: int = 8
+    epochs: int = 1
+    mini_batches: int = 1
+    tokens_per_micro_batch: int | Literal["auto"] = "auto"
+    learning_rate: float = 1e-4
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.999
+    max_grad_norm: float = 1.0
+    critic_learning_rate: float = 1e-4
+    critic_clip: float = 0.2
+    critic_warmup_steps: int = 0
+    eval_every: int = 0
+    eval_size: int = 200
+    eval_long_tokens: int = 128
+    patience: int = 0
+    keep_best: bool = False
+    save_every: int = 10
+    keep_checkpoints: int = 2
+    stop_after: int = 0
+    sample_every: int = 10
+    processes: int = 1
+    device: Literal["auto", "cpu"] = "auto"
+    trackers: list[str] = field(default_factory=list)
+    verifier: RewardFunction | None = None

@@ -1,0 +1,123 @@
+"""Held-out accuracy: before, during and after a run."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from rlft.base import Query, RunError
+from rlft.evaluation.accuracy import Answer, accuracy, answer_greedily, cut, cut_share, verify
+from rlft.evaluation.intervals import paired_difference, wilson
+from rlft.models.adapter import has_adapter
+from rlft.train import run_dir
+from rlft.train.session import Session
+
+
+class Examination:
+    """Asks a run's model its held-out questions.
+
+    Attributes:
+        queries: those asked: the first `trainer.eval_size` that have a reference answer.
+    """
+
+    def __init__(self, session: Session):
+        self.session = session
+        plan = session.plan
+        self.limit = int(getattr(plan.source, "max_completion_tokens", plan.trainer.eval_long_tokens))
+        self.verifier = plan.trainer.verifier or plan.reward
+        known = [q for q in plan.source.held_out() if q.answer is not None] if plan.trainer.eval_size else []
+        self.queries: list[Query] = known[: plan.trainer.eval_size]
+        if plan.trainer.eval_size and not known:
+            session.say("no held-out question has a reference answer: accuracy is not measured")
+
+    def before(self) -> None:
+        """Measures the untrained model once, at the recipe's limit and at the long one, and writes eval_before.jsonl
+        and eval_before_long.jsonl. A resumed run reads them."""
+        if not self.queries or self._file("before_long").exists():
+            return
+        self.session.say(f"asking the model {len(self.queries)} held-out questions before training")
+        long = self.session.plan.trainer.eval_long_tokens
+        groups = answer_greedily(self.session.sampler, self.queries, max(self.limit, long))
+        for name, limit in (("before", self.limit), ("before_long", long)):
+            answers = self._verify(cut(groups, limit, self.session.loaded.chat))
+            if self.session.processes.first:
+                run_dir.write_answers(self._file(name), answers)
+            self.session.say(_sentence(f"before, at most {limit} tokens", answers))
+        self.session.processes.wait()
+
+    def now(self, name: str | None = None) -> float:
+        """Returns the accuracy at the recipe's limit; writes the answers to eval_NAME.jsonl if a name is given."""
+        answers = self._verify(answer_greedily(self.session.sampler, self.queries, self.limit))
+        if name:
+            if self.session.processes.first:
+                run_dir.write_answers(self._file(name), answers)
+            self.session.say(_sentence(f"{name}, at most {self.limit} tokens", answers))
+        return accuracy(answers)
+
+    def result(self, finished: bool, best: Path | None) -> dict[str, Any] | None:
+        """Returns the `eval` part of summary.json; with `best` the adapter of that folder is measured (and kept)."""
+        if not self.queries:
+            return None
+        if best is not None and finished:
+            self._take(best)
+        if finished:
+            self.now("after")
+        before, long = (run_dir.read_answers(self._file(name)) for name in ("before", "before_long"))
+        after = run_dir.read_answers(self._file("after")) if finished else None
+        result: dict[str, Any] = {
+            "n": len(before),
+            "accuracy_before": accuracy(before),
+            "accuracy_before_long": accuracy(long),
+            "accuracy_after": accuracy(after) if after else None,
+            "difference": None,
+            "interval": None,
+            "interval_after": list(wilson(sum(a.correct for a in after), len(after))) if after else None,
+            "cut_share_before": cut_share(before),
+            "cut_share_before_long": cut_share(long),
+            "cut_share_after": cut_share(after) if after else None,
+            "max_completion_tokens": self.limit,
+            "long_tokens": self.session.plan.trainer.eval_long_tokens,
+            "decoding": "greedy",
+            "base_model": self.session.loaded.base_hash,
+            "template_hash": self.session.loaded.chat.fingerprint,
+            "eval_ids_hash": hashlib.sha256(" ".join(sorted(a.id for a in before)).encode()).hexdigest()[:16],
+        }
+        if after:
+            better = max(before, long, key=accuracy)
+            difference = paired_difference([a.correct for a in better], [a.correct for a in after])
+            result["difference"] = difference.value
+            result["interval"] = [difference.low, difference.high]
+        return result
+
+    def _verify(self, groups: list[Any]) -> list[Answer]:
+        processes = self.session.processes
+        return processes.gather(verify(processes.share(groups), self.verifier))
+
+    def _take(self, folder: Path) -> None:
+        """Puts an exported adapter (or model) in the place of the policy's weights."""
+        from safetensors.torch import load_file
+
+        model = self.session.policy.model
+        if has_adapter(model):
+            from peft import set_peft_model_state_dict
+
+            from rlft.models.load import POLICY
+
+            set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"), adapter_name=POLICY)
+            return
+        missing = set()
+        for file in folder.glob("*.safetensors"):
+            missing |= set(model.load_state_dict(load_file(file), strict=False).unexpected_keys)
+        if missing:
+            raise RunError(f"{folder} holds weights the model has not: {sorted(missing)[:3]}")
+
+    def _file(self, name: str) -> Path:
+        return self.session.plan.run_dir / f"eval_{name}.jsonl"
+
+
+def _sentence(when: str, answers: list[Answer]) -> str:
+    right = sum(a.correct for a in answers)
+    low, high = wilson(right, len(answers))
+    return (
+        f"held-out accuracy {when}: {right}/{len(answers)} = {100 * right / len(answers):.1f}% "
+        f"[{100 * low:.1f}, {100 * high:.1f}], cut off {100 * cut_share(answers):.1f}%"
+    )

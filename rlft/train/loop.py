@@ -1,0 +1,104 @@
+"""The one loop: every method moves the policy along Σ w · GC · ∇log π."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from rlft.base import Algorithm, Batch, Processes, Role, RunError, derive_seed, generator
+from rlft.models.optimizer import MasterAdamW
+from rlft.models.policy import Policy
+from rlft.train.metrics import Tally
+
+
+@dataclass
+class Learner:
+    """Takes a batch's optimiser steps.
+
+    Attributes:
+        policy, algorithm, roles: what is trained, by which coefficient, with which models beside it.
+        optimizer, scheduler: of the policy.
+        epochs, mini_batches: passes over a batch, and optimiser steps in each.
+        tokens: positions that go through the model at once. max_atoms: atoms likewise, None for no bound.
+        dropout: whether the adapter's dropout is on while the policy learns (never while it is sampled or compared).
+    """
+
+    policy: Policy
+    algorithm: Algorithm
+    roles: list[Role]
+    optimizer: MasterAdamW
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    processes: Processes
+    seed: int
+    epochs: int
+    mini_batches: int
+    tokens: int
+    max_norm: float
+    dropout: bool = False
+    max_atoms: int | None = None
+
+    def annotate(self, batch: Batch) -> Batch:
+        """Returns the batch with what the roles know and what the algorithm makes of it, on every process alike."""
+        for role in self.roles:
+            batch = role.annotate(batch)
+        with torch.no_grad():
+            return self.algorithm.prepare(batch)
+
+    def update(self, batch: Batch, step: int, frozen: bool = False) -> dict[str, float | None]:
+        """Goes over an annotated batch; returns its metrics. With `frozen` only the roles learn."""
+        tally = Tally(self.algorithm.clip_range)
+        torch.manual_seed(derive_seed(self.seed, "dropout", step, self.processes.rank))
+        norms: list[float] = []
+        learnt: dict[str, float] = {}
+        for epoch in range(self.epochs):
+            order = generator(self.seed, "mini-batches", step, epoch)
+            for mini in batch.mini_batches(self.mini_batches, self.algorithm.atom, order):
+                weight = self.algorithm.reduction(mini.mask, mini.group)
+                mini = mini.replace(weight=weight.to(mini.reward.dtype))
+                if not frozen:
+                    self.policy.train(self.dropout)
+                    self.accumulate(mini, tally, step)
+                    self.policy.eval()
+                    norms.append(self._step(step))
+                for role in self.roles:
+                    learnt |= role.learn(mini)
+        if norms:
+            learnt["grad_norm"] = sum(norms) / len(norms)
+        return {**tally.metrics(self.processes), **learnt}
+
+    def accumulate(self, mini: Batch, tally: Tally, step: int) -> None:
+        """Adds this process's part of Σ w · GC · ∇log π of a mini-batch to the gradients, the same by any split."""
+        mine = mini.mine(self.processes.rank, self.processes.world, self.algorithm.atom)
+        if not len(mine):
+            return
+        for micro in mine.micro_batches(self.algorithm.atom, self.tokens, self.max_atoms):
+            micro = micro.to(self.policy.device)
+            assert micro.weight is not None
+            logp, entropy = self.policy(micro)
+            gc = self.algorithm.coefficient(micro, logp.detach())
+            incoming = -(micro.weight * gc)
+            _refuse_non_finite(micro, logp, incoming, step)
+            tally.add(micro, logp.detach(), entropy, gc)
+            if bool(incoming.any()):
+                logp.backward(incoming)
+
+    def _step(self, step: int) -> float:
+        norm = self.optimizer.step(self.max_norm, self.processes)
+        if norm != norm or norm == float("inf"):
+            raise RunError(
+                f"step {step}: the gradient's norm is {norm}; no weight was changed. Lower trainer.learning_rate, or "
+                "go on from the last checkpoint with `rlft resume`"
+            )
+        self.scheduler.step()
+        return norm
+
+
+def _refuse_non_finite(micro: Batch, logp: Tensor, incoming: Tensor, step: int) -> None:
+    for what, values in (("log π", logp.detach()), ("coefficient", incoming)):
+        bad = ~torch.isfinite(values).all(1)
+        if bool(bad.any()):
+            assert micro.row is not None
+            rows = micro.row[bad].tolist()
+            raise RunError(
+                f"step {step}: the {what} of rows {rows} of the batch is not finite; nothing was changed by it"
+            )

@@ -1,0 +1,147 @@
+"""What a step is measured by."""
+
+import resource
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rlft.base import Batch, Group, Processes
+
+KEYS = (
+    "step",
+    "reward/mean",
+    "reward/std",
+    "kl",
+    "entropy",
+    "ratio/clip_low",
+    "ratio/clip_high",
+    "ratio/min",
+    "ratio/max",
+    "gc/mean_abs",
+    "gc/share_positive",
+    "gc/share_negative",
+    "gc/share_zero",
+    "grad_norm",
+    "learning_rate",
+    "sampler_gap",
+    "completion_length/mean",
+    "completion_length/max",
+    "completion_length/cut_share",
+    "completion_length/right",
+    "completion_length/wrong",
+    "group/all_right",
+    "group/all_wrong",
+    "reward/errors",
+    "tokens/generated",
+    "tokens/trained",
+    "time/step_s",
+    "time/rollout_s",
+    "time/reward_s",
+    "time/annotate_s",
+    "time/update_s",
+    "memory/peak_bytes",
+)
+"""The keys of every line of metrics.jsonl; null where a run has no such thing. `reward/part/NAME` and `critic/…` join
+them where there are parts or a critic."""
+
+
+class Tally:
+    """Adds up, over the micro-batches of all processes, what the coefficient did to the trained tokens."""
+
+    NAMES = ("tokens", "abs", "positive", "negative", "entropy", "kl", "low", "high", "gap")
+
+    def __init__(self, clip_range: tuple[float, float] | None):
+        self.clip_range = clip_range
+        self.sums = torch.zeros(len(self.NAMES), dtype=torch.float64)
+        self.ratio_min, self.ratio_max = float("inf"), float("-inf")
+        self.has_kl = self.has_gap = False
+
+    def add(self, micro: Batch, logp: Tensor, entropy: Tensor, gc: Tensor) -> None:
+        """Takes a micro-batch in, with log π, entropy and coefficient [B, T]."""
+        mask = micro.mask
+        if not bool(mask.any()):
+            return
+        used = gc[mask]
+        values = dict.fromkeys(self.NAMES, 0.0)
+        values["tokens"] = float(mask.sum())
+        values["abs"] = float(used.abs().sum())
+        values["positive"] = float((used > 0).sum())
+        values["negative"] = float((used < 0).sum())
+        values["entropy"] = float(entropy[mask].sum())
+        if micro.logp_ref is not None:
+            self.has_kl = True
+            log_ratio = (micro.logp_ref - logp)[mask]
+            values["kl"] = float((log_ratio.exp() - log_ratio - 1).sum())
+        if micro.logp_sampled is not None:
+            self.has_gap = True
+            values["gap"] = float((micro.logp_sampled - logp)[mask].abs().sum())
+        if micro.logp_old is not None:
+            ratio = (logp - micro.logp_old)[mask].exp()
+            self.ratio_min = min(self.ratio_min, float(ratio.min()))
+            self.ratio_max = max(self.ratio_max, float(ratio.max()))
+            if self.clip_range:
+                values["low"] = float((ratio < self.clip_range[0]).sum())
+                values["high"] = float((ratio > self.clip_range[1]).sum())
+        self.sums += torch.tensor([values[n] for n in self.NAMES], dtype=torch.float64)
+
+    def metrics(self, processes: Processes) -> dict[str, float | None]:
+        """Returns the means over all trained tokens. The KL is the k3 estimate, π_θ‖π_ref, nats a token."""
+        processes.add([self.sums])
+        total = dict(zip(self.NAMES, self.sums.tolist(), strict=True))
+        n = max(1.0, total["tokens"])
+        clipped = self.clip_range is not None
+        return {
+            "gc/mean_abs": total["abs"] / n,
+            "gc/share_positive": total["positive"] / n,
+            "gc/share_negative": total["negative"] / n,
+            "gc/share_zero": 1 - (total["positive"] + total["negative"]) / n,
+            "entropy": total["entropy"] / n,
+            "kl": total["kl"] / n if self.has_kl else None,
+            "sampler_gap": total["gap"] / n if self.has_gap else None,
+            "ratio/clip_low": total["low"] / n if clipped else None,
+            "ratio/clip_high": total["high"] / n if clipped else None,
+            "ratio/min": self.ratio_min if self.ratio_min < float("inf") else None,
+            "ratio/max": self.ratio_max if self.ratio_max > float("-inf") else None,
+        }
+
+
+def group_metrics(groups: list[Group]) -> dict[str, float | None]:
+    """Returns what scored groups say: rewards and their parts, lengths, and groups that are all right or all wrong."""
+    rewards = [r for g in groups for r in g.rewards]
+    completions = [c for g in groups for c in g.completions]
+    values = [r.value for r in rewards]
+    lengths = [len(c.token_ids) for c in completions]
+    right = [n for n, v in zip(lengths, values, strict=True) if v > 0.5]
+    wrong = [n for n, v in zip(lengths, values, strict=True) if v <= 0.5]
+    mean = sum(values) / len(values)
+    metrics: dict[str, float | None] = {
+        "reward/mean": mean,
+        "reward/std": (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5,
+        "reward/errors": sum(r.error is not None for r in rewards),
+        "completion_length/mean": sum(lengths) / len(lengths),
+        "completion_length/max": max(lengths),
+        "completion_length/cut_share": sum(not c.finished for c in completions) / len(completions),
+        "completion_length/right": sum(right) / len(right) if right else None,
+        "completion_length/wrong": sum(wrong) / len(wrong) if wrong else None,
+        "group/all_right": sum(all(r.value > 0.5 for r in g.rewards) for g in groups) / len(groups),
+        "group/all_wrong": sum(all(r.value <= 0.5 for r in g.rewards) for g in groups) / len(groups),
+    }
+    for name in sorted({name for r in rewards for name in r.parts}):
+        parts = [r.parts[name] for r in rewards if name in r.parts]
+        metrics[f"reward/part/{name}"] = sum(parts) / len(parts)
+    return metrics
+
+
+def line(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns one line of metrics.jsonl: every key of `KEYS`, then the others."""
+    return {**dict.fromkeys(KEYS), **values}
+
+
+def peak_memory() -> int:
+    """Returns the most memory in use so far, bytes: the device's where there is one, else this process's."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

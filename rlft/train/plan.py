@@ -1,0 +1,40 @@
+"""A resolved recipe: the triple, the model and the trainer, as objects."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rlft.base import Algorithm, DataSource, RewardFunction
+from rlft.models.config import ModelConfig
+from rlft.train.config import TrainerConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run needs.
+
+    Attributes:
+        source, reward, algorithm: the triple.
+        model, trainer: settings of the model and of the loop.
+        seed: fixes every draw.
+        run_dir: where the run writes.
+        recipe, method: the names chosen for the groups `recipe` and `algorithm`, e.g. "grpo_math" and "grpo".
+        config: the composed recipe as plain values, as it is written to config.yaml.
+    """
+
+    source: DataSource
+    reward: RewardFunction
+    algorithm: Algorithm
+    model: ModelConfig
+    trainer: TrainerConfig
+    seed: int
+    run_dir: Path
+    recipe: str
+    method: str
+    config: dict[str, Any]
+
+    def triple(self) -> str:
+        """Returns the line that heads every run: data source, reward, algorithm and its coefficient."""
+        return (
+            f"data {self.source.name}   reward {self.reward.name}   algorithm {self.method}: {self.algorithm.formula}"
+        )

@@ -1,0 +1,211 @@
+"""The files of a run directory."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from rlft.base import Group
+from rlft.evaluation.accuracy import Answer
+from rlft.models.adapter import has_adapter
+from rlft.models.load import POLICY, Loaded
+from rlft.train.plan import Plan
+
+VERSIONS = ("rlft", "torch", "transformers", "peft", "accelerate", "datasets", "hydra-core", "omegaconf", "tokenizers")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(prefix=".partial-", dir=path.parent)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.chmod(scratch, 0o644)
+    os.replace(scratch, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a JSON file whole or not at all."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_config(run_dir: Path, config: dict[str, Any]) -> None:
+    """Writes the frozen recipe, config.yaml."""
+    write_text(run_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+class Lines:
+    """A jsonl file that a resumed run goes on with from the step it resumes at."""
+
+    def __init__(self, path: Path, before: int):
+        """Opens the file for appending, having dropped the lines of steps after `before` and a torn last line."""
+        self.path = path
+        kept = []
+        if path.exists():
+            for text in path.read_text(encoding="utf-8").splitlines():
+                try:
+                    record = json.loads(text)
+                except json.JSONDecodeError:
+                    break  # torn by a crash: nothing after it was written
+                if record["step"] <= before:
+                    kept.append(text)
+        write_text(path, "".join(text + "\n" for text in kept))
+
+    def add(self, *records: dict[str, Any]) -> None:
+        """Appends records, one line each."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(r, ensure_ascii=False) + "\n" for r in records)
+
+
+def sample_records(groups: list[Group], step: int, seed: int) -> list[dict[str, Any]]:
+    """Returns the lines of samples.jsonl: every sampled completion; of recorded ones, which the data file holds, the
+    first group of a batch."""
+    sampled = [g for g in groups if any(c.logps is not None for c in g.completions)]
+    return [
+        {
+            "step": step,
+            "prompt_id": g.query.id,
+            "prompt": g.query.messages[-1]["content"],
+            "text": c.text,
+            "reward": r.value,
+            "parts": r.parts,
+            "extracted": r.extracted,
+            "answer": g.query.answer,
+            "finished": c.finished,
+            "tokens": len(c.token_ids),
+            "error": r.error,
+            "seed": seed,
+        }
+        for g in sampled or groups[:1]
+        for c, r in zip(g.completions, g.rewards, strict=True)
+    ]
+
+
+def write_answers(path: Path, answers: list[Answer]) -> None:
+    """Writes one line per held-out question."""
+    write_text(path, "".join(json.dumps(a.as_dict(), ensure_ascii=False) + "\n" for a in answers))
+
+
+def read_answers(path: Path) -> list[Answer]:
+    """Returns what `write_answers` wrote."""
+    return [Answer(**json.loads(text)) for text in path.read_text(encoding="utf-8").splitlines()]
+
+
+def environment(plan: Plan, loaded: Loaded, device: torch.device) -> dict[str, Any]:
+    """Returns what a repetition would have to match: versions, machine, commit, seed and weight hashes."""
+    versions = {}
+    for name in VERSIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            versions[name] = None
+    return {
+        "versions": versions,
+        "python": platform.python_version(),
+        "machine": {
+            "platform": platform.platform(),
+            "processor": platform.machine(),
+            "cores": os.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "device": str(device),
+            "device_name": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        },
+        "git_commit": _git_commit(),
+        "command": sys.argv,
+        "seed": plan.seed,
+        "dtype": str(loaded.dtype).removeprefix("torch."),
+        "base_model_hash": loaded.base_hash,
+        "adapter_hash_step_0": loaded.adapter_hash,
+    }
+
+
+def export(model: Any, loaded: Loaded, target: Path) -> Path:
+    """Writes the trained adapter in PEFT format (the whole model where all weights are trained) with its tokenizer."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+    if has_adapter(model):
+        model.save_pretrained(scratch, selected_adapters=[POLICY])
+    else:
+        model.save_pretrained(scratch)
+    loaded.chat.tokenizer.save_pretrained(scratch)
+    (scratch / "README.md").unlink(missing_ok=True)  # PEFT's template; the run directory has a model card of its own
+    scratch.chmod(0o755)
+    if target.exists():
+        shutil.rmtree(target)
+    scratch.rename(target)
+    return target
+
+
+def model_card(plan: Plan, loaded: Loaded, summary: dict[str, Any]) -> str:
+    """Returns README.md of the run directory."""
+    result = summary["eval"]
+    lines = [
+        "---",
+        "library_name: peft",
+        f"base_model: {plan.model.hub_id or plan.model.path}",
+        "tags: [rlft]",
+        "---",
+        "",
+        f"# {plan.recipe}, {summary['status']} after {summary['steps']} steps",
+        "",
+        f"Trained with rlft: {plan.triple()}",
+        "",
+    ]
+    if result and result["accuracy_after"] is not None:
+        low, high = result["interval"]
+        lines += [
+            f"Held-out accuracy on {result['n']} questions, greedy, at most {result['max_completion_tokens']} tokens: "
+            f"{result['accuracy_before']:.1%} before, {result['accuracy_after']:.1%} after; "
+            f"{100 * result['difference']:+.1f} points [{100 * low:.1f}, {100 * high:.1f}] against the better of the "
+            f"base at that limit and at {result['long_tokens']} tokens ({result['accuracy_before_long']:.1%}).",
+            "",
+        ]
+    folder = "adapter" if plan.model.adapter == "lora" else "model"
+    lines += [
+        "## Use",
+        "",
+        "```python",
+        "from transformers import AutoModelForCausalLM",
+        "",
+        *(
+            [
+                "from peft import PeftModel",
+                "",
+                f'model = AutoModelForCausalLM.from_pretrained("{loaded.source}")',
+                f'model = PeftModel.from_pretrained(model, "{folder}")',
+            ]
+            if folder == "adapter"
+            else [f'model = AutoModelForCausalLM.from_pretrained("{folder}")']
+        ),
+        "```",
+        "",
+        "## Repeat",
+        "",
+        "`config.yaml` is the whole recipe, `environment.json` the versions and the machine.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _git_commit() -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,239 @@
+"""Everything a plan becomes when it is set up: device, model, sampler, roles, optimiser and data."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch.optim.lr_scheduler import LambdaLR
+
+from rlft.base import Context, Group, Processes, Role, RunError, UserError
+from rlft.models.adapter import has_adapter
+from rlft.models.critic import CriticRole
+from rlft.models.embedded import cache_home
+from rlft.models.load import POLICY, Loaded, load, tensors_hash
+from rlft.models.optimizer import MasterAdamW
+from rlft.models.policy import Policy
+from rlft.models.roles import OldPolicyRole, Reference, ReferenceRole
+from rlft.models.sampler import PolicySampler
+from rlft.train.loop import Learner
+from rlft.train.memory import resolve_tokens
+from rlft.train.plan import Plan
+from rlft.train.schedule import schedule
+
+
+@dataclass
+class Session:
+    """A plan set up on this machine.
+
+    Attributes:
+        plan: with "auto" values resolved.
+        passes: forward passes of roles per batch, for the bill. weights: parameters a token goes through.
+    """
+
+    plan: Plan
+    accelerator: Accelerator
+    processes: Processes
+    loaded: Loaded
+    policy: Policy
+    sampler: PolicySampler
+    roles: dict[str, Role]
+    learner: Learner
+    say: Callable[[str], None]
+
+    @property
+    def passes(self) -> int:
+        """Forward passes of the roles per batch; a critic also learns, which is three more."""
+        return len(self.roles) + (3 * self.plan.trainer.epochs if "critic" in self.roles else 0)
+
+    @property
+    def weights(self) -> int:
+        """Parameters that a token goes through: the bare model's without an embedding that is not also the head."""
+        base = self.policy.base
+        total = sum(p.numel() for n, p in base.named_parameters() if "lora_" not in n)
+        embedding, head = base.get_input_embeddings(), base.get_output_embeddings()
+        return total - (0 if embedding.weight is head.weight else embedding.weight.numel())
+
+    def score(self, groups: list[Group]) -> list[Group]:
+        """Returns groups scored and transformed, each process having scored its share."""
+        reward = self.plan.reward
+        return reward.finish(self.processes.gather(reward.score(self.processes.share(groups))))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns what a checkpoint must hold of models, optimisers and data."""
+        return {
+            "optimizer": self.learner.optimizer.state_dict(),
+            "scheduler": self.learner.scheduler.state_dict(),
+            "source": self.plan.source.state_dict(),
+            "roles": {name: role.state_dict() for name, role in self.roles.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores it."""
+        self.learner.optimizer.load_state_dict(state["optimizer"])
+        self.learner.scheduler.load_state_dict(state["scheduler"])
+        self.plan.source.load_state_dict(state["source"])
+        for name, role in self.roles.items():
+            role.load_state_dict(state["roles"][name])
+
+    def close(self) -> None:
+        """Ends what was started beside the model."""
+        self.plan.reward.close()
+        if self.plan.trainer.verifier is not None:
+            self.plan.trainer.verifier.close()
+
+
+def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = False, training: bool = True) -> Session:
+    """Loads the model, resolves what is "auto", and binds the data; without `training` only what an evaluation needs.
+    Raises UserError for what the machine, the model or the data cannot do."""
+    trainer = plan.trainer
+    accelerator = _accelerator(plan)
+    processes = Processes()
+    if not processes.first:
+        say = _silent
+    loaded = _load_in_turn(plan, accelerator.device, say, trust_remote_code, processes)
+    policy = Policy(loaded.model, say)
+    tokens = resolve_tokens(
+        trainer.tokens_per_micro_batch, policy.base.config, loaded.dtype, accelerator.device, processes.world
+    )
+    tokens = processes.broadcast(tokens)
+    plan = _resolved(plan, loaded, tokens)
+    reference = Reference(policy)
+    fingerprint = tensors_hash(_described(plan, loaded))
+    sampler = PolicySampler(policy, reference, loaded.chat, plan.seed, fingerprint, processes)
+    parameters = trained_parameters(policy)
+    betas = (trainer.beta1, trainer.beta2)
+    optimizer = MasterAdamW(parameters, trainer.learning_rate, betas, trainer.weight_decay)
+    total = trainer.steps * trainer.epochs * trainer.mini_batches
+    scheduler = LambdaLR(optimizer.adamw, schedule(trainer.schedule, trainer.warmup_steps, total))
+    roles = _roles(plan, policy, reference, tokens, processes) if training else {}
+    learner = Learner(
+        policy=policy,
+        algorithm=plan.algorithm,
+        roles=list(roles.values()),
+        optimizer=optimizer,
+        scheduler=scheduler,
+        processes=processes,
+        seed=plan.seed,
+        epochs=trainer.epochs,
+        mini_batches=trainer.mini_batches,
+        tokens=tokens,
+        max_norm=trainer.max_grad_norm,
+        dropout=plan.model.dropout > 0,
+    )
+    session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say)
+    plan.source.bind(
+        Context(
+            seed=plan.seed,
+            chat=loaded.chat,
+            sampler=sampler,
+            score=session.score,
+            score_key=repr(plan.config.get("reward")),
+            cache_dir=cache_home() / "samples",
+            say=say,
+            training=training,
+        )
+    )
+    return session
+
+
+def trained_parameters(policy: Policy) -> list[torch.nn.Parameter]:
+    """Returns the policy's trained weights: its adapter's, or all of them."""
+    if has_adapter(policy.model):
+        return [p for n, p in policy.model.named_parameters() if f".{POLICY}." in n]
+    return list(policy.model.parameters())
+
+
+def _accelerator(plan: Plan) -> Accelerator:
+    from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
+
+    trackers: list[Any] = list(plan.trainer.trackers)
+    on_cuda = torch.cuda.is_available() and plan.trainer.device == "auto"
+    # Gradients are added up on the device, small tallies on the CPU: both need a backend.
+    backends: list[Any] = [InitProcessGroupKwargs(backend="cpu:gloo,cuda:nccl")] if on_cuda else []
+    accelerator = Accelerator(
+        kwargs_handlers=backends,
+        cpu=plan.trainer.device == "cpu",
+        mixed_precision="no",
+        log_with=trackers or None,
+        project_config=ProjectConfiguration(project_dir=str(plan.run_dir), logging_dir=str(plan.run_dir / "trackers")),
+    )
+    if trackers and not accelerator.log_with:
+        raise UserError(f"trainer.trackers={trackers}: none of them is installed; type `pip install` and its name")
+    return accelerator
+
+
+def _load_in_turn(
+    plan: Plan, device: torch.device, say: Callable[[str], None], trust_remote_code: bool, processes: Processes
+) -> Loaded:
+    """The first process goes first: it may have to convert or download the model and to measure the dtype."""
+    config = plan.model
+    loaded = None
+    if processes.first:
+        loaded = load(config, plan.seed, device, say, trust_remote_code)
+    name = processes.broadcast(str(loaded.dtype).removeprefix("torch.") if loaded else "")
+    if loaded is None:
+        loaded = load(replace(config, dtype=name), plan.seed, device, say, trust_remote_code)  # type: ignore[arg-type]
+    if processes.broadcast(loaded.adapter_hash) != loaded.adapter_hash:
+        raise RunError(
+            "the processes hold different adapters at step 0; are their versions of torch and peft the same?"
+        )
+    return loaded
+
+
+def _resolved(plan: Plan, loaded: Loaded, tokens: int) -> Plan:
+    dtype = str(loaded.dtype).removeprefix("torch.")
+    config = {
+        **plan.config,
+        "model": {**plan.config["model"], "dtype": dtype},
+        "trainer": {**plan.config["trainer"], "tokens_per_micro_batch": tokens},
+    }
+    return replace(
+        plan,
+        config=config,
+        model=replace(plan.model, dtype=dtype),  # type: ignore[arg-type]
+        trainer=replace(plan.trainer, tokens_per_micro_batch=tokens),
+    )
+
+
+def _described(plan: Plan, loaded: Loaded) -> dict[str, torch.Tensor]:
+    """What π_ref's samples depend on, under names that are hashed with it."""
+    adapter = loaded.adapter_hash if plan.model.adapter_path else ""
+    import transformers
+
+    versions = f"{torch.__version__} {transformers.__version__}"
+    return {f"{loaded.base_hash} {adapter} {loaded.dtype} {loaded.chat.fingerprint} {versions}": torch.zeros(1)}
+
+
+def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, processes: Processes) -> dict[str, Role]:
+    """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
+    trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
+    unknown = needs - {"old", "reference", "critic"}
+    if unknown:
+        raise UserError(
+            f"algorithm {plan.method} needs {', '.join(sorted(unknown))}; rlft has old, reference and critic"
+        )
+    roles: dict[str, Role] = {}
+    if "old" in needs or trainer.epochs * trainer.mini_batches > 1:
+        roles["old"] = OldPolicyRole(policy, tokens, atom, processes)
+    if "reference" in needs:
+        roles["reference"] = ReferenceRole(reference, tokens, atom, processes)
+    if "critic" in needs:
+        roles["critic"] = CriticRole(
+            policy,
+            tokens,
+            atom,
+            processes,
+            plan.seed,
+            learning_rate=trainer.critic_learning_rate,
+            betas=(trainer.beta1, trainer.beta2),
+            weight_decay=trainer.weight_decay,
+            max_norm=trainer.max_grad_norm,
+            clip=trainer.critic_clip,
+        )
+    return roles
+
+
+def _silent(_: str) -> None:
+    return None

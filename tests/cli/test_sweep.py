@@ -1,0 +1,85 @@
+"""`rlft train -m`: which jobs there are, that one failure stops none, and what the end says."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from rlft.cli.main import main
+from rlft.cli.options import Arguments
+from rlft.cli.sweep import plan_jobs
+from rlft.recipe import overrides
+
+EVAL = {"n": 200, "accuracy_before": 0.1, "accuracy_after": 0.6, "difference": 0.5, "interval": [0.42, 0.58]}
+
+
+def test_the_jobs_are_the_product() -> None:
+    jobs = overrides.sweep(["recipe=grpo_math", "algorithm.beta=0,0.04", "seed=range(0,2)"])
+    assert jobs == [
+        ["recipe=grpo_math", f"algorithm.beta={beta}", f"seed={seed}"] for beta in ("0", "0.04") for seed in (0, 1)
+    ]
+
+
+def test_every_job_has_a_directory(tmp_path: Path) -> None:
+    words = ["recipe=grpo_math", "algorithm.beta=0,0.04", f"output_dir={tmp_path}/all runs"]
+    jobs = plan_jobs(Arguments(words, []))
+    assert [job.varied for job in jobs] == ["algorithm.beta=0", "algorithm.beta=0.04"]
+    assert len({job.run_dir for job in jobs}) == 2
+    assert all(job.run_dir.parent == tmp_path / "all runs" for job in jobs)
+    again = plan_jobs(Arguments(jobs[0].words, []))
+    assert again[0].run_dir == jobs[0].run_dir
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Stands in for the commands that a sweep starts: β=0.5 fails, all others finish."""
+    commands: list[list[str]] = []
+
+    def start(command: list[str], **_: Any) -> Any:
+        commands.append(command)
+        run_dir = next(word for word in command if word.startswith("output_dir=")).partition("=")[2].strip('"')
+        if "algorithm.beta=0.5" in command:
+            return SimpleNamespace(returncode=1, stdout=json.dumps({"status": "error", "error": "gradient is nan"}))
+        summary = {"status": "finished", "run_dir": run_dir, "eval": EVAL}
+        Path(run_dir).mkdir(parents=True)
+        (Path(run_dir) / "summary.json").write_text(json.dumps(summary))
+        return SimpleNamespace(returncode=0, stdout=json.dumps(summary))
+
+    monkeypatch.setattr("subprocess.run", start)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    return commands
+
+
+def test_a_failure_stops_nothing_and_what_finished_is_not_run_again(
+    shell: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "-m", "recipe=grpo_math", "algorithm.beta=0.5,0,0.04", "trainer.steps=2"]
+    assert main([*words, "--json"]) == 1
+    out, err = capsys.readouterr()
+    result = json.loads(out)
+    assert [row["status"] for row in result["runs"]] == ["failed", "finished", "finished"]
+    assert result["failed"] == 1
+    assert result["runs"][0]["error"] == "gradient is nan"
+    assert result["runs"][1]["eval"] == EVAL
+    assert all(command[1:4] == ["-m", "rlft", "train"] and "--json" in command for command in shell)
+    assert "algorithm.beta=0.04" in err and "60.0%" in err and "gradient is nan" in err
+    assert len(shell) == 3
+
+    assert main(words) == 1
+    assert len(shell) == 4  # only the one that failed
+    assert "finished before" in capsys.readouterr().out
+
+
+def test_a_mistake_in_one_job_is_found_before_any_runs(
+    shell: list[list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "-m", "recipe=grpo_math", "trainer.steps=2,many"]) == 2
+    assert "expected an integer, got 'many'" in capsys.readouterr().err
+    assert main(["train", "-m", "recipe=grpo_math", "seed=interval(0,1)"]) == 2
+    assert "sweeps are lists" in capsys.readouterr().err
+    assert main(["train", "-m", "recipe=grpo_math", "seed=0,1", "output_dir=a,b", "trainer.steps=2,3"]) == 2
+    assert "would both write to a" in capsys.readouterr().err
+    assert shell == []

@@ -1,0 +1,93 @@
+"""Every shipped recipe composes, fits the classes it names, and builds."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rlft.algorithms import PolicyGradient, Preference, WeightedLikelihood
+from rlft.base import UserError
+from rlft.data import Offline, Online, Pairs, Recorded
+from rlft.recipe import build, compose, read_data
+from rlft.recipe.groups import GROUPS, options, shipped, summary_line
+
+SOURCES = {"sft": Recorded, "rft": Offline, "online_rft": Online, "ppo": Online, "grpo": Online}
+ALGORITHMS = {
+    "sft": WeightedLikelihood,
+    "rft": WeightedLikelihood,
+    "online_rft": WeightedLikelihood,
+    "dpo": Preference,
+    "ppo": PolicyGradient,
+    "grpo": PolicyGradient,
+}
+ROWS = [
+    {"question": "Ann has 3 boxes of 4 pens. How many pens?", "answer": "3 boxes of 4 are 12.\n#### 12"},
+    {"question": "A train runs 60 km an hour for 2 hours. How far?", "answer": "60 * 2 = 120.\n#### 120"},
+]
+PAIRS = [{"prompt": "What is 3 * 4?", "chosen": "12", "rejected": "7"}]
+
+
+def test_the_recipes_are_these() -> None:
+    assert set(options("recipe")) == {
+        *(f"{method}_math" for method in ("sft", "rft", "online_rft", "dpo", "ppo", "grpo")),
+        *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo")),
+    }
+
+
+@pytest.mark.parametrize("name", options("recipe"))
+def test_a_recipe_is_sound(name: str, tmp_path: Path) -> None:
+    method, _, task = name.rpartition("_")
+    words = [f"recipe={name}"]
+    if task == "gsm8k":
+        file = tmp_path / "rows.jsonl"
+        rows = PAIRS if method == "dpo" else ROWS
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        words.append(f"data.train_file={file}")
+    composed = compose(words)
+    plan = build(composed.config, tmp_path / "run")
+    read_data(plan)
+    source = {"dpo": Pairs if task == "gsm8k" else Offline}.get(method) or SOURCES[method]
+    assert type(plan.source) is source
+    assert isinstance(plan.algorithm, ALGORITHMS[method])
+    assert plan.recipe == name
+    assert plan.config == composed.config
+    assert build(plan.config, plan.run_dir).config == plan.config
+    assert f"algorithm {plan.method}: GC" in plan.triple()
+
+
+@pytest.mark.parametrize("name", [name for name in options("recipe") if name.endswith("_gsm8k")])
+def test_a_recipe_without_data_of_its_own_asks_for_it(name: str, tmp_path: Path) -> None:
+    plan = build(compose([f"recipe={name}"]).config, tmp_path)
+    with pytest.raises(UserError, match=r"data\.train_file=PATH"):
+        read_data(plan)
+
+
+def test_the_algorithm_of_a_recipe_can_be_replaced_and_leaves_nothing_behind() -> None:
+    config = compose(["recipe=grpo_math", "algorithm=rft"]).config
+    assert config == {**compose(["recipe=grpo_math", "algorithm=rft", "data=online"]).config}
+    assert set(config["algorithm"]) == {"_target_", "reduction"}
+    assert config["method"] == "rft"
+    assert config["data"]["_target_"] == "rlft.data.Online"
+
+
+def test_what_a_recipe_set_for_the_data_it_chose_is_left_out_with_other_data() -> None:
+    composed = compose(["recipe=grpo_math", "data=recorded", "reward=implicit", "algorithm=sft"])
+    assert "samples_per_prompt" not in composed.config["data"]
+    assert composed.config["data"]["max_completion_tokens"] == 24
+    assert any(note.startswith("data.samples_per_prompt") for note in composed.notes)
+    with pytest.raises(UserError, match=r"data\.samples_per_prompt"):
+        compose(["recipe=grpo_math", "data=recorded", "data.samples_per_prompt=4"])
+
+
+def test_interpolations_are_resolved() -> None:
+    config = compose(["recipe=grpo_math", "algorithm=dr_grpo", "data.max_completion_tokens=31"]).config
+    assert config["algorithm"]["reduction"]["length"] == 31
+
+
+def test_every_file_is_short_and_says_what_it_is() -> None:
+    for group in GROUPS:
+        for path in options(group).values():
+            assert summary_line(path) or group == "algorithm", path
+            if group == "recipe":
+                assert len(path.read_text().splitlines()) <= 25, path
+    assert (shipped() / "config.yaml").is_file()
