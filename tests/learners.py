@@ -110,11 +110,18 @@ def gradient(case: Case, split: Split) -> Tensor:
 
 @cache
 def weights(case: Case, split: Split) -> Tensor:
-    """Returns all trained weights, a critic's included, after two epochs of two mini-batches."""
+    """Returns all trained weights, a critic's included, after two epochs of two mini-batches, and the metrics."""
     learner = make_learner(case, split, 2)
-    learner.update(learner.annotate(make(case)), 0)
+    metrics = learner.update(learner.annotate(make(case)), 0)
     critics = [role for role in learner.roles if isinstance(role, CriticRole)]
-    return flat([*learner.optimizer.master, *(m for critic in critics for m in critic.optimizer.master)])
+    return flat(
+        [*learner.optimizer.master, *(m for critic in critics for m in critic.optimizer.master), *numbers(metrics)]
+    )
+
+
+def numbers(metrics: dict[str, float | None]) -> list[Tensor]:
+    """Returns metrics in the order of their names, without those that there are not."""
+    return [torch.tensor([metrics[name]], dtype=torch.float64) for name in sorted(metrics) if metrics[name] is not None]
 
 
 def flat(tensors: list[Tensor]) -> Tensor:

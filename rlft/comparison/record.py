@@ -53,7 +53,9 @@ def read_record(path: Path) -> Record | None:
     if summary.get("status") != "finished":
         return None
     samples = path / "eval_after.jsonl"
-    lines = samples.read_text(encoding="utf-8").splitlines() if samples.is_file() else []
+    # Not splitlines(): JSON strings may hold U+2028 and its like.
+    text = samples.read_text(encoding="utf-8") if samples.is_file() else ""
+    lines = [line for line in text.split("\n") if line]
     if not lines or not summary.get("eval"):
         raise UserError(
             f"{path}: this run measured no held-out accuracy, so there is nothing to compare; "

@@ -24,7 +24,8 @@ class ChatTemplate:
         self.eos_ids = set(eos_ids)
         self.templated = bool(tokenizer.chat_template)
         suffix = self._suffix(_PROBE, "a")
-        ends = [i for i in self._tokens(suffix) if i in tokenizer.all_special_ids]
+        special = {*tokenizer.all_special_ids, *(i for i, t in tokenizer.added_tokens_decoder.items() if t.special)}
+        ends = [i for i in self._tokens(suffix) if i in special]
         if self.templated and ends:
             self.eos_ids.add(ends[-1])
         if not self.eos_ids:

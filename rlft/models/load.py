@@ -81,12 +81,20 @@ def add_adapter(model: Any, config: ModelConfig, seed: int) -> Any:
     if config.adapter_path:
         if not (Path(config.adapter_path) / "adapter_config.json").is_file():
             raise UserError(f"model.adapter_path={config.adapter_path}: no adapter_config.json there")
-        model = PeftModel.from_pretrained(
-            model, config.adapter_path, adapter_name=POLICY, is_trainable=True, autocast_adapter_dtype=False
-        )
-        model.load_adapter(config.adapter_path, REFERENCE, is_trainable=False, autocast_adapter_dtype=False)
+        try:
+            model = PeftModel.from_pretrained(
+                model, config.adapter_path, adapter_name=POLICY, is_trainable=True, autocast_adapter_dtype=False
+            )
+            model.load_adapter(config.adapter_path, REFERENCE, is_trainable=False, autocast_adapter_dtype=False)
+        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+            raise UserError(
+                f"model.adapter_path={config.adapter_path}: {_first_line(error)}; give an adapter in PEFT format that "
+                "was made for this model"
+            ) from error
         model.set_adapter(POLICY)
     else:
+        if config.rank < 1:
+            raise UserError(f"model.rank={config.rank}: an adapter's rank is 1 or more")
         settings = LoraConfig(
             r=config.rank,
             lora_alpha=int(config.alpha) if float(config.alpha).is_integer() else config.alpha,  # pyright: ignore

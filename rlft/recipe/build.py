@@ -13,6 +13,7 @@ from rlft.base import UserError
 from rlft.recipe.check import Node, check, plain
 from rlft.recipe.trust import trusted_packages
 from rlft.train.plan import Plan
+from rlft.train.run_dir import write_config
 
 FROZEN = "config.yaml"
 
@@ -77,11 +78,7 @@ def run_directory(config: dict[str, Any]) -> Path:
 
 def freeze(config: dict[str, Any], run_dir: Path) -> None:
     """Writes a recipe into its run directory, where `load_plan` and the processes of a run read it."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
-    temporary = run_dir / f".{FROZEN}"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(run_dir / FROZEN)
+    write_config(run_dir, config)
 
 
 def load_plan(run_dir: Path, plugins: Sequence[str] = (), stop_after: int | None = None) -> Plan:

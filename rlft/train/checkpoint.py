@@ -71,9 +71,12 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def sweep_partial(run_dir: Path) -> None:
-    """Removes what an interrupted `save` left."""
-    for scratch in (run_dir / FOLDER).glob(".partial-*"):
-        shutil.rmtree(scratch, ignore_errors=True)
+    """Removes the unfinished files and folders that a killed run left."""
+    for scratch in [*run_dir.glob(".partial-*"), *(run_dir / FOLDER).glob(".partial-*")]:
+        if scratch.is_dir():
+            shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            scratch.unlink(missing_ok=True)
 
 
 def _split(value: Any, path: str, tensors: dict[str, Tensor]) -> Any:

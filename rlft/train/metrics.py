@@ -89,6 +89,8 @@ class Tally:
     def metrics(self, processes: Processes) -> dict[str, float | None]:
         """Returns the means over all trained tokens. The KL is the k3 estimate, π_θ‖π_ref, nats a token."""
         processes.add([self.sums])
+        extremes = processes.gather([(self.ratio_min, self.ratio_max)])
+        lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
         total = dict(zip(self.NAMES, self.sums.tolist(), strict=True))
         n = max(1.0, total["tokens"])
         clipped = self.clip_range is not None
@@ -102,8 +104,8 @@ class Tally:
             "sampler_gap": total["gap"] / n if self.has_gap else None,
             "ratio/clip_low": total["low"] / n if clipped else None,
             "ratio/clip_high": total["high"] / n if clipped else None,
-            "ratio/min": self.ratio_min if self.ratio_min < float("inf") else None,
-            "ratio/max": self.ratio_max if self.ratio_max > float("-inf") else None,
+            "ratio/min": lowest if lowest < float("inf") else None,
+            "ratio/max": highest if highest > float("-inf") else None,
         }
 
 

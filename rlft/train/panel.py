@@ -95,7 +95,7 @@ class Panel:
         Args:
             console: where to draw; its `is_terminal` decides between panel and lines.
             total_steps: the steps of the whole run, those done before a resume included.
-            head: the run's triple, shown on top.
+            head: the run's triple, on top of the panel; a log has it in its first line already.
         """
         self._console = console
         self._total = total_steps
@@ -110,8 +110,6 @@ class Panel:
         if self._console.is_terminal:
             self._live = Live(self._draw(), console=self._console, refresh_per_second=4)
             self._live.start(refresh=True)
-        else:
-            self._line(self._head)
         return self
 
     def __exit__(

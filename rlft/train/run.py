@@ -74,6 +74,7 @@ class _Run:
         self.plan, self.dir = session.plan, session.plan.run_dir
         self.first = session.processes.first
         self.progress = Progress()
+        self.saved: int | None = None  # the step of the newest checkpoint; none is ever replaced
         self.examination = Examination(session)
 
     def go(self, resume: bool) -> dict[str, Any]:
@@ -104,19 +105,18 @@ class _Run:
     def _steps(self, panel: Panel) -> str:
         trainer = self.plan.trainer
         while self.progress.step < trainer.steps:
+            if trainer.patience and self.progress.since_best >= trainer.patience:
+                panel.note(f"no better accuracy in {trainer.patience} evaluations: ending early")
+                break
             began = time.perf_counter()
             metrics, groups = self._step()
             done = self.progress.step
-            stop_early = False
             if trainer.eval_every and done % trainer.eval_every == 0 and self.examination.queries:
                 metrics["eval/accuracy"] = self.examination.now()
-                stop_early = self._note_accuracy(metrics["eval/accuracy"])
+                self._note_accuracy(metrics["eval/accuracy"])
             metrics["time/step_s"] = time.perf_counter() - began
             self.progress.bill.seconds += metrics["time/step_s"]
             self._log(panel, metrics, groups)
-            if stop_early:
-                panel.note(f"no better accuracy in {trainer.patience} evaluations: ending early")
-                break
             if self.interrupted() or done == trainer.stop_after:
                 return "stopped"
             if trainer.save_every and done % trainer.save_every == 0:
@@ -133,6 +133,7 @@ class _Run:
         marks.append(time.perf_counter())
         batch = session.learner.annotate(collate(groups, session.loaded.chat, session.policy.score_dtype))
         marks.append(time.perf_counter())
+        learning_rate = session.learner.scheduler.get_last_lr()[0]
         metrics = session.learner.update(batch, step, frozen=step < trainer.critic_warmup_steps)
         marks.append(time.perf_counter())
         self.progress.step = step + 1
@@ -144,7 +145,7 @@ class _Run:
             "step": step + 1,
             **group_metrics(groups),
             **metrics,
-            "learning_rate": session.learner.scheduler.get_last_lr()[0],
+            "learning_rate": learning_rate,
             "tokens/generated": bill.generated_tokens - generated,
             "tokens/trained": int(batch.mask.sum()) * trainer.epochs,
             **dict(zip(("time/rollout_s", "time/reward_s", "time/annotate_s", "time/update_s"), times, strict=True)),
@@ -165,20 +166,18 @@ class _Run:
         if self.plan.trainer.trackers:
             self.session.accelerator.log(known, step=done)
 
-    def _note_accuracy(self, accuracy: float) -> bool:
-        """Keeps the best adapter; returns whether patience is at its end."""
+    def _note_accuracy(self, accuracy: float) -> None:
+        """Keeps the best adapter."""
         if accuracy > self.progress.best:
             self.progress.best, self.progress.since_best = accuracy, 0
             if self.first:
                 run_dir.export(self.session.policy.model, self.session.loaded, self.dir / checkpoint.FOLDER / "best")
         else:
             self.progress.since_best += 1
-        patience = self.plan.trainer.patience
-        return bool(patience) and self.progress.since_best >= patience
 
     def _save(self) -> None:
         progress = self.progress
-        if self.first:
+        if self.first and self.saved != progress.step:
             state = {
                 "session": self.session.state_dict(),
                 "step": progress.step,
@@ -188,6 +187,7 @@ class _Run:
                 "phase": "between steps",
             }
             checkpoint.save(self.dir, progress.step, state, self.plan.trainer.keep_checkpoints)
+            self.saved = progress.step
         self.session.processes.wait()
 
     def _restore(self) -> None:
@@ -200,6 +200,7 @@ class _Run:
         state = checkpoint.load(newest)
         self.session.load_state_dict(state["session"])
         self.progress = Progress(state["step"], Bill(**state["bill"]), state["best"], state["since_best"])
+        self.saved = self.progress.step
         self.session.say(f"resuming after step {self.progress.step}")
 
     def _finish(self, status: str) -> dict[str, Any]:

@@ -43,6 +43,11 @@ def write_config(run_dir: Path, config: dict[str, Any]) -> None:
     write_text(run_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
 
 
+def split_lines(path: Path) -> list[str]:
+    """Returns the lines of a jsonl file. JSON strings may hold U+2028 and its like, where `splitlines` would split."""
+    return [text for text in path.read_text(encoding="utf-8").split("\n") if text]
+
+
 class Lines:
     """A jsonl file that a resumed run goes on with from the step it resumes at."""
 
@@ -51,7 +56,7 @@ class Lines:
         self.path = path
         kept = []
         if path.exists():
-            for text in path.read_text(encoding="utf-8").splitlines():
+            for text in split_lines(path):
                 try:
                     record = json.loads(text)
                 except json.JSONDecodeError:
@@ -97,7 +102,7 @@ def write_answers(path: Path, answers: list[Answer]) -> None:
 
 def read_answers(path: Path) -> list[Answer]:
     """Returns what `write_answers` wrote."""
-    return [Answer(**json.loads(text)) for text in path.read_text(encoding="utf-8").splitlines()]
+    return [Answer(**json.loads(text)) for text in split_lines(path)]
 
 
 def environment(plan: Plan, loaded: Loaded, device: torch.device) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
-from rlft.base import Context, Group, Processes, Role, RunError, UserError
+from rlft.base import Context, Group, Processes, Role, RunError, UserError, derive_seed
 from rlft.models.adapter import has_adapter
 from rlft.models.critic import CriticRole
 from rlft.models.embedded import cache_home
@@ -88,6 +89,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     """Loads the model, resolves what is "auto", and binds the data; without `training` only what an evaluation needs.
     Raises UserError for what the machine, the model or the data cannot do."""
     trainer = plan.trainer
+    set_seed(derive_seed(plan.seed, "global") % 2**32)  # no draw of rlft's comes from these; a plugin's may
     accelerator = _accelerator(plan)
     processes = Processes()
     if not processes.first:

@@ -2,18 +2,23 @@
 
 from dataclasses import dataclass, field
 
+import pytest
 import torch
 from torch import Tensor
 
 from rlft.algorithms import (
     KL,
     Advantage,
+    GroupCentred,
     KLInReward,
+    NoKL,
     NoSurrogate,
     PolicyGradient,
+    PPOClip,
     Reduction,
     RewardAdvantage,
     Surrogate,
+    WeightedLikelihood,
 )
 from rlft.base import Batch
 from rlft.testing import assert_gradient, make_batch
