@@ -120,7 +120,7 @@ def weights(case: Case, split: Split) -> Tensor:
 
 
 def numbers(metrics: dict[str, float | None]) -> list[Tensor]:
-    """Returns metrics in the order of their names, without those that there are not."""
+    """Returns metrics in the order of their names, without those there are not."""
     return [torch.tensor([metrics[name]], dtype=torch.float64) for name in sorted(metrics) if metrics[name] is not None]
 
 

@@ -72,8 +72,12 @@ def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dic
         # The run's own handler has saved by now, if it had got as far as a first step.
         tip = f"; go on with `rlft resume {plan.run_dir}`" if has_checkpoint(plan.run_dir) else ""
         raise KeyboardInterrupt(f"interrupted{tip}") from None
-    if alone and _first() and summary.get("status") == "stopped":
-        print(f"stopped; go on with `rlft resume {plan.run_dir}`")
+    if alone and _first():
+        if summary.get("status") == "stopped":
+            print(f"stopped; go on with `rlft resume {plan.run_dir}`")
+        else:
+            show_summary(summary)
+            print(f"everything is in {plan.run_dir}")
     return 0, summary
 
 
@@ -104,11 +108,18 @@ def has_checkpoint(run_dir: Path) -> bool:
 
 
 def show_summary(summary: dict[str, Any]) -> None:
-    """Prints a summary's accuracies in a line."""
-    accuracy = summary.get("eval") or {}
-    if "accuracy_before" in accuracy:
-        low, high = accuracy["interval"]
+    """Prints what a finished run came to: accuracies, the difference with its interval, and the bill."""
+    result, totals = summary.get("eval"), summary.get("totals")
+    if result and result.get("interval"):
+        low, high = result["interval"]
         print(
-            f"held-out accuracy {accuracy['accuracy_before']:.1%} → {accuracy['accuracy_after']:.1%} "
-            f"(n={accuracy['n']}; difference {accuracy['difference']:+.1%}, 95% interval {low:+.1%} to {high:+.1%})"
+            f"held-out accuracy {result['accuracy_before']:.1%} ({result['accuracy_before_long']:.1%} at "
+            f"{result['long_tokens']} tokens) → {result['accuracy_after']:.1%}: {100 * result['difference']:+.1f} points "
+            f"[{100 * low:+.1f}, {100 * high:+.1f}] on the better of the two (95%, paired, n={result['n']}); "
+            f"cut off {result['cut_share_before']:.1%} → {result['cut_share_after']:.1%}"
+        )
+    if totals:
+        print(
+            f"{totals['generated_tokens']:,} tokens generated, {totals['trained_tokens']:,} trained, "
+            f"{totals['seconds']:.0f} s of training, {summary['peak_memory_bytes'] / 1e9:.2f} GB at most"
         )

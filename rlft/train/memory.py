@@ -35,6 +35,11 @@ def free_memory(device: torch.device) -> int:
         return 8 * 2**30
 
 
+def is_out_of_memory(error: Exception) -> bool:
+    """Returns whether memory ran out; on the CPU torch says so in a plain RuntimeError."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
 def out_of_memory_advice(peak: int, tokens: int, prompts: int) -> str:
     """Returns what to try after running out of memory."""
     return (

@@ -18,7 +18,7 @@ from rlft.train import checkpoint, run_dir
 from rlft.train.bill import Bill
 from rlft.train.collate import collate
 from rlft.train.examination import Examination
-from rlft.train.memory import out_of_memory_advice
+from rlft.train.memory import is_out_of_memory, out_of_memory_advice
 from rlft.train.metrics import group_metrics, line, peak_memory
 from rlft.train.panel import Panel
 from rlft.train.plan import Plan
@@ -59,7 +59,9 @@ def train(
     try:
         with _Interruption(session) as interruption:
             return _Run(session, console, interruption).go(resume)
-    except (torch.OutOfMemoryError, MemoryError) as error:
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
         trainer = session.plan.trainer
         raise RunError(
             out_of_memory_advice(peak_memory(), int(trainer.tokens_per_micro_batch), trainer.prompts_per_step)

@@ -144,6 +144,8 @@ def export(model: Any, loaded: Loaded, target: Path) -> Path:
     loaded.chat.tokenizer.save_pretrained(scratch)
     (scratch / "README.md").unlink(missing_ok=True)  # PEFT's template; the run directory has a model card of its own
     scratch.chmod(0o755)
+    for file in scratch.iterdir():  # safetensors writes for the owner alone; a server may be someone else
+        file.chmod(0o644)
     if target.exists():
         shutil.rmtree(target)
     scratch.rename(target)

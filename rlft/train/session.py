@@ -148,9 +148,11 @@ def trained_parameters(policy: Policy) -> list[torch.nn.Parameter]:
 
 
 def _accelerator(plan: Plan) -> Accelerator:
-    from accelerate.utils import InitProcessGroupKwargs, ProjectConfiguration
+    from accelerate.utils import InitProcessGroupKwargs, LoggerType, ProjectConfiguration
 
     trackers: list[Any] = list(plan.trainer.trackers)
+    if any(name not in LoggerType.list() for name in trackers):
+        raise UserError(f"trainer.trackers={trackers}: accelerate has {', '.join(LoggerType.list())}")
     on_cuda = torch.cuda.is_available() and plan.trainer.device == "auto"
     # Gradients are added up on the device, small tallies on the CPU: both need a backend.
     backends: list[Any] = [InitProcessGroupKwargs(backend="cpu:gloo,cuda:nccl")] if on_cuda else []

@@ -12,7 +12,18 @@ from rlft.base import RunError
 from rlft.cli.main import main
 from rlft.recipe import load_plan
 
-EVAL = {"n": 200, "accuracy_before": 0.1, "accuracy_after": 0.6, "difference": 0.5, "interval": [0.42, 0.58]}
+EVAL = {
+    "n": 200,
+    "accuracy_before": 0.1,
+    "accuracy_before_long": 0.15,
+    "accuracy_after": 0.6,
+    "difference": 0.45,
+    "interval": [0.37, 0.53],
+    "cut_share_before": 0.5,
+    "cut_share_after": 0.01,
+    "long_tokens": 128,
+}
+TOTALS = {"generated_tokens": 12345, "trained_tokens": 67890, "seconds": 61.4}
 
 
 @pytest.fixture
@@ -31,7 +42,13 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]
 
 
 def leave(run_dir: Path, status: str) -> dict[str, Any]:
-    summary = {"status": status, "run_dir": str(run_dir), "eval": EVAL}
+    summary = {
+        "status": status,
+        "run_dir": str(run_dir),
+        "eval": EVAL,
+        "totals": TOTALS,
+        "peak_memory_bytes": 2_500_000_000,
+    }
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "summary.json").write_text(json.dumps(summary))
     return summary
@@ -55,7 +72,8 @@ def test_a_finished_run_is_shown_and_not_run_again(
     out, err = capsys.readouterr()
     assert json.loads(out)["eval"] == EVAL
     assert "nothing is run again" in err
-    assert "10.0% → 60.0% (n=200; difference +50.0%, 95% interval +42.0% to +58.0%)" in err
+    assert "10.0% (15.0% at 128 tokens) → 60.0%: +45.0 points [+37.0, +53.0] on the better of the two" in err
+    assert "cut off 50.0% → 1.0%\n12,345 tokens generated, 67,890 trained, 61 s of training, 2.50 GB at most" in err
     assert len(runs) == 1
     assert main([*words, "seed=1"]) == 0
     assert len(runs) == 2

@@ -80,7 +80,8 @@ def test_an_error_inside_leaves_nothing_merged_and_nothing_frozen() -> None:
 
 
 def test_transposed_weights_merge_too() -> None:
-    config = hf.GPT2Config(vocab_size=64, n_embd=16, n_layer=2, n_head=4, n_positions=64, bos_token_id=1, eos_token_id=2)
+    sizes = {"vocab_size": 64, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 64}
+    config = hf.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2)
     model = with_adapter(tiny_model(hf.GPT2LMHeadModel, config))
     expected = scores(model)
     weight = model.get_base_model().transformer.h[0].attn.c_attn.get_base_layer().weight
@@ -101,8 +102,9 @@ def test_what_is_more_than_a_sum_runs_beside_the_weights(case: str) -> None:
         "bias": {"target_modules": ["q_proj"], "lora_bias": True},
     }[case]
     tied = case == "tied head"
-    model = tiny_model(config=hf.LlamaConfig(**SIZES, vocab_size=VOCABULARY, tie_word_embeddings=tied, attention_bias=True))
-    model = get_peft_model(model, LoraConfig(r=2, task_type="CAUSAL_LM", **settings), autocast_adapter_dtype=False).eval()
+    config = hf.LlamaConfig(**SIZES, vocab_size=VOCABULARY, tie_word_embeddings=tied, attention_bias=True)
+    lora = LoraConfig(r=2, task_type="CAUSAL_LM", **settings)
+    model = get_peft_model(tiny_model(config=config), lora, autocast_adapter_dtype=False).eval()
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for p in model.parameters():

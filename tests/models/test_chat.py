@@ -12,8 +12,10 @@ from rlft.models.chat import ChatTemplate
 USER = ({"role": "user", "content": "What is 12 + 7?"},)
 WITH_SYSTEM = ({"role": "system", "content": "Be short."}, *USER)
 LLAMA = (
-    "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
-    "{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+    "{{ bos_token }}{% for m in messages %}"
+    "{% if m.role == 'system' %}{{ raise_exception('no system turn') }}{% endif %}"
+    "{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]{% else %} {{ m.content }}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
 )
 START, END = 1, 2  # <|im_start|>, which is also bos; <|im_end|>, which is also eos and pad
 
@@ -34,7 +36,8 @@ def test_the_prompt_is_the_templates_up_to_the_answer() -> None:
     expected = made.apply_chat_template(list(WITH_SYSTEM), tokenize=True, add_generation_prompt=True)["input_ids"]
     ours = chat()
     assert ours.prompt(WITH_SYSTEM) == expected
-    text = "<|im_start|>system\nBe short.<|im_end|>\n<|im_start|>user\nWhat is 12 + 7?<|im_end|>\n<|im_start|>assistant\n"
+    turns = ["system\nBe short.<|im_end|>\n", "user\nWhat is 12 + 7?<|im_end|>\n", "assistant\n"]
+    text = "".join("<|im_start|>" + turn for turn in turns)
     assert ours.render(WITH_SYSTEM) == text
     assert made.decode(expected) == text
 
@@ -66,10 +69,20 @@ def test_text_drops_special_tokens_and_keeps_spaces() -> None:
     assert ours.text([*tokenizer()(" it 's , ok .")["input_ids"], END]) == " it 's , ok ."
 
 
+def beginning(template: str | None, token: str, number: int) -> Any:
+    """A tokenizer that puts a token before every text."""
+    from tokenizers.processors import TemplateProcessing
+
+    made = tokenizer(template)
+    made.bos_token = token
+    made.backend_tokenizer.post_processor = TemplateProcessing(single=f"{token} $A", special_tokens=[(token, number)])
+    return made
+
+
 def test_one_beginning_token() -> None:
-    ours = chat(LLAMA)
-    prompt = ours.prompt(USER)
-    assert prompt[0] == START and START not in prompt[1:]
+    for ours in (chat(LLAMA), ChatTemplate(beginning(LLAMA, "<|im_start|>", START), {END})):
+        prompt = ours.prompt(USER)
+        assert prompt[0] == START and START not in prompt[1:]
     answer = ours.completion(USER, "19").token_ids
     assert answer[-1] == END and tokenizer().decode(answer) == " 19<|im_end|>"
     with pytest.raises(UserError, match="both add a BOS"):
@@ -90,12 +103,7 @@ def test_a_tokenizer_without_a_template() -> None:
 
 
 def test_a_base_tokenizer_that_begins_texts_begins_prompts_and_not_answers() -> None:
-    from tokenizers.processors import TemplateProcessing
-
-    made = tokenizer(None)
-    made.bos_token = "<|endoftext|>"
-    made.backend_tokenizer.post_processor = TemplateProcessing(single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)])
-    ours = ChatTemplate(made, {END})
+    ours = ChatTemplate(beginning(None, "<|endoftext|>", 0), {END})
     prompt = ours.prompt(USER)
     assert prompt[0] == 0 and 0 not in prompt[1:]
     assert 0 not in ours.completion(USER, "19").token_ids

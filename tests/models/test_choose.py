@@ -22,6 +22,7 @@ CASES: dict[str, dict[str, Any]] = {
     "top_k past the vocabulary": {"top_k": 50},
     "top_p": {"top_p": 0.6},
     "top_p of one token": {"top_p": 0.01},
+    "top_p of nothing": {"top_p": 0.0},
     "min_p": {"min_p": 0.4},
     "all of them": {"temperature": 1.5, "top_k": 6, "top_p": 0.9, "min_p": 0.3},
 }

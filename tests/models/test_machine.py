@@ -65,7 +65,12 @@ def fake_wheel(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 def test_the_model_is_converted_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_wheel(monkeypatch, tmp_path)
     made: list[Path] = []
-    monkeypatch.setattr(embedded, "_convert", lambda gguf, target, say: (target.mkdir(parents=True), made.append(target)))
+
+    def convert(gguf: Path, target: Path, say: object) -> None:
+        target.mkdir(parents=True)
+        made.append(target)
+
+    monkeypatch.setattr(embedded, "_convert", convert)
     expected = tmp_path / "cache" / "models" / "Tiny-9.9-1"
     assert embedded_model(None, print) == str(expected)
     assert embedded_model("a/hub-id", print) == str(expected)
@@ -78,8 +83,8 @@ def test_a_conversion_is_there_whole_or_not_at_all(
 ) -> None:
     from transformers import AutoTokenizer, LlamaForCausalLM
 
-    fake_wheel(monkeypatch, tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(real_model_dir())
+    fake_wheel(monkeypatch, tmp_path)
     target = tmp_path / "cache" / "models" / "Tiny-9.9-1"
 
     def model(*args: object, **options: object) -> LlamaForCausalLM:

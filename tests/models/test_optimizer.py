@@ -118,4 +118,5 @@ def test_a_state_restores_masters_moments_and_weights_bit_for_bit(dtype: torch.d
     assert all(torch.equal(a, b) for a, b in zip(restored.master, optimizer.master, strict=True))
     assert all(torch.equal(a, b) for a, b in zip(other.parameters(), model.parameters(), strict=True))
     moments = [o.adamw.state_dict()["state"] for o in (optimizer, restored)]
-    assert all(torch.equal(moments[0][i][k], moments[1][i][k]) for i in range(4) for k in ("step", "exp_avg", "exp_avg_sq"))
+    for i in range(4):
+        assert all(torch.equal(moments[0][i][k], moments[1][i][k]) for k in ("step", "exp_avg", "exp_avg_sq"))

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import direct, make_batch, random_batch, tiny_model, with_adapter
+from tiny import SIZES, VOCABULARY, direct, make_batch, random_batch, tiny_model, with_adapter
 from torch import Tensor
+from transformers import LlamaConfig
 
 from rlft.base import Batch
 from rlft.models.policy import Policy
@@ -47,9 +48,10 @@ def test_logp_entropy_and_gradient_are_those_of_whole_sequences(layout: str, sha
     assert difference.abs().max() < 1e-9
 
 
-def test_a_fully_trained_model_gets_the_same_gradient_in_every_weight() -> None:
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_fully_trained_model_gets_the_same_gradient_in_every_weight(tied: bool) -> None:
     batch = random_batch()
-    model = tiny_model()
+    model = tiny_model(config=LlamaConfig(**SIZES, vocab_size=VOCABULARY, tie_word_embeddings=tied))
     policy = Policy(model, print)
     ours = gradient(model, policy(batch)[0], weights(batch))
     assert len(ours) == sum(p.numel() for p in model.parameters())

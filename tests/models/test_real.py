@@ -47,9 +47,8 @@ def test_greedy_tokens_are_those_of_generate(real: Loaded, sampler: PolicySample
 
 def test_samples_have_the_policys_log_probabilities(real: Loaded, sampler: PolicySampler) -> None:
     groups = sampler.sample(QUERIES[:3], 4, Sampling(max_tokens=12), purpose="train", step=0)
-    batch = make_batch(
-        [real.chat.prompt(g.query.messages) for g in groups], [[list(c.token_ids) for c in g.completions] for g in groups]
-    )
+    prompts = [real.chat.prompt(g.query.messages) for g in groups]
+    batch = make_batch(prompts, [[list(c.token_ids) for c in g.completions] for g in groups])
     with torch.no_grad():
         logp = sampler.policy(batch)[0][batch.mask]
     sampled = torch.cat([torch.tensor(c.logps) for g in groups for c in g.completions])

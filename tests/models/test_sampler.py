@@ -29,7 +29,9 @@ def make_sampler(model: Any, seed: int = 0, chat: Any = CHAT) -> PolicySampler:
     return PolicySampler(policy, Reference(policy), chat, seed, "fingerprint", Processes())
 
 
-def draw(sampler: PolicySampler, queries: list[Query], count: int = 4, sampling: Sampling = SAMPLING, **where: Any) -> Any:
+def draw(
+    sampler: PolicySampler, queries: list[Query], count: int = 4, sampling: Sampling = SAMPLING, **where: Any
+) -> Any:
     return sampler.sample(queries, count, sampling, **{"purpose": "train", "step": 3, **where})
 
 

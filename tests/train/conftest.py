@@ -21,13 +21,7 @@ def cache(tmp_path: Path, tiny_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return folder
 
 
-@pytest.fixture
-def plots() -> None:
-    """Asked for by the tests that want learning curves drawn."""
-
-
 @pytest.fixture(autouse=True)
-def _no_plots(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing takes longer than training a tiny model."""
-    if "plots" not in request.fixturenames:
-        monkeypatch.setattr("rlft.train.run.plot_run", lambda *_: None)
+def _no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than training a tiny model; a fixture of a wider scope still draws."""
+    monkeypatch.setattr("rlft.train.run.plot_run", lambda *_: None)
