@@ -15,8 +15,14 @@ from rlft.models.load import POLICY, add_adapter
 
 VOCABULARY, END = 64, 2
 SIZES = {
-    "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 512, "bos_token_id": 1, "eos_token_id": END,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "bos_token_id": 1,
+    "eos_token_id": END,
 }
 
 
@@ -92,16 +98,25 @@ def make_batch(
     for b, t in holes:
         mask[b, t] = False
     return Batch(
-        prompt_ids=prompt_ids, prompt_mask=prompt_mask.bool(), completion_ids=ids, attention=attention.bool(),
+        prompt_ids=prompt_ids,
+        prompt_mask=prompt_mask.bool(),
+        completion_ids=ids,
+        attention=attention.bool(),
         mask=mask,
-        group=torch.tensor([k for k, _ in rows]), finished=torch.ones(len(rows), dtype=torch.bool),
-        reward=torch.zeros(len(rows), dtype=torch.float64), row=torch.arange(len(rows)),
+        group=torch.tensor([k for k, _ in rows]),
+        finished=torch.ones(len(rows), dtype=torch.bool),
+        reward=torch.zeros(len(rows), dtype=torch.float64),
+        row=torch.arange(len(rows)),
     )
 
 
 def random_batch(
-    groups: tuple[int, ...] = (3, 1, 2), depths: tuple[int, ...] = (7, 3, 5), longest: int = 6,
-    vocabulary: int = VOCABULARY, seed: int = 0, holes: tuple[tuple[int, int], ...] = ((0, 1), (2, 0)),
+    groups: tuple[int, ...] = (3, 1, 2),
+    depths: tuple[int, ...] = (7, 3, 5),
+    longest: int = 6,
+    vocabulary: int = VOCABULARY,
+    seed: int = 0,
+    holes: tuple[tuple[int, int], ...] = ((0, 1), (2, 0)),
 ) -> Batch:
     """Groups of unequal size with prompts and completions of unequal length, and holes in the mask."""
     draw = torch.Generator().manual_seed(seed)

@@ -50,6 +50,7 @@ class Examination:
         if name:
             if self.session.processes.first:
                 run_dir.write_answers(self._file(name), answers)
+            self.session.processes.wait()  # every process reads the file
             self.session.say(_sentence(f"{name}, at most {self.limit} tokens", answers))
         return accuracy(answers)
 

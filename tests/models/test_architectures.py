@@ -13,8 +13,15 @@ from rlft.models.policy import Policy
 from rlft.models.sampler import _decode, _generate
 
 WIDE: dict[str, Any] = {
-    "vocab_size": 64, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+    "vocab_size": 64,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
 }
 GEMMA = {**WIDE, "head_dim": 4, "query_pre_attn_scalar": 4, "sliding_window": 6}
 
@@ -25,21 +32,25 @@ MODELS: dict[str, Callable[[], tuple[type, Any]]] = {
     ),
     "qwen2": lambda: (hf.Qwen2ForCausalLM, hf.Qwen2Config(**WIDE)),
     "qwen2, a window in one layer": lambda: (
-        hf.Qwen2ForCausalLM, hf.Qwen2Config(**WIDE, use_sliding_window=True, sliding_window=6, max_window_layers=1)
+        hf.Qwen2ForCausalLM,
+        hf.Qwen2Config(**WIDE, use_sliding_window=True, sliding_window=6, max_window_layers=1),
     ),
     "qwen3": lambda: (hf.Qwen3ForCausalLM, hf.Qwen3Config(**WIDE, head_dim=4)),
     "mistral, a window": lambda: (hf.MistralForCausalLM, hf.MistralConfig(**WIDE, sliding_window=5)),
     "gemma2, a window, a cap": lambda: (
-        hf.Gemma2ForCausalLM, hf.Gemma2Config(**GEMMA, final_logit_softcapping=3.0, attn_implementation="eager")
+        hf.Gemma2ForCausalLM,
+        hf.Gemma2Config(**GEMMA, final_logit_softcapping=3.0, attn_implementation="eager"),
     ),
     "gemma3, a window": lambda: (
-        hf.Gemma3ForCausalLM, hf.Gemma3TextConfig(**GEMMA, layer_types=["sliding_attention", "full_attention"])
+        hf.Gemma3ForCausalLM,
+        hf.Gemma3TextConfig(**GEMMA, layer_types=["sliding_attention", "full_attention"]),
     ),
     "cohere, a scale": lambda: (hf.CohereForCausalLM, hf.CohereConfig(**WIDE, logit_scale=0.3)),
     "granite, a scale": lambda: (hf.GraniteForCausalLM, hf.GraniteConfig(**WIDE, logits_scaling=3.0)),
     "phi, a bias": lambda: (hf.PhiForCausalLM, hf.PhiConfig(**WIDE)),
     "mamba, no keys": lambda: (
-        hf.MambaForCausalLM, hf.MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2, state_size=4)
+        hf.MambaForCausalLM,
+        hf.MambaConfig(vocab_size=64, hidden_size=16, num_hidden_layers=2, state_size=4),
     ),
 }
 OWN_LOGITS = {"gemma2, a window, a cap", "cohere, a scale", "granite, a scale"}

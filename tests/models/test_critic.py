@@ -106,14 +106,15 @@ def test_a_value_is_the_head_on_the_state_before_the_token() -> None:
 
 
 def test_the_clipped_loss_by_hand() -> None:
-    """½ Σ w·max((V-R)², (clip(V, V_old ± 0.2) - R)²), on four tokens:
-    V=0.1, V_old=0, R=1: inside the clip, 0.81. V=0.5, V_old=0, R=1: clipped to 0.2, the larger of 0.25 and 0.64.
-    V=0.5, V_old=0, R=0: clipped to 0.2, the larger of 0.25 and 0.04. V=-1, V_old=0, R=0.4: 1.96 and 0.36."""
+    """½ Σ w·max((V-R)², (clip(V, V_old ± 0.2) - R)²), on four tokens with V_old = 0.5:
+    V=0.6, R=1.5: inside the clip, 0.81. V=1, R=1.5: clipped to 0.7, the larger of 0.25 and 0.64.
+    V=1, R=0.5: clipped to 0.7, the larger of 0.25 and 0.04. V=-0.5, R=0.9: clipped to 0.3, 1.96 and 0.36."""
     _, critic = make(clip=0.2)
     made = make_batch([[5]], [[[6, 7, 8, 9]]])
-    value = torch.tensor([[0.1, 0.5, 0.5, -1.0]], dtype=torch.float64, requires_grad=True)
+    value = torch.tensor([[0.6, 1.0, 1.0, -0.5]], dtype=torch.float64, requires_grad=True)
     made = made.replace(
-        value=torch.zeros(1, 4, dtype=torch.float64), returns=torch.tensor([[1.0, 1.0, 0.0, 0.4]], dtype=torch.float64),
+        value=torch.full((1, 4), 0.5, dtype=torch.float64),
+        returns=torch.tensor([[1.5, 1.5, 0.5, 0.9]], dtype=torch.float64),
         weight=torch.tensor([[1.0, 2.0, 3.0, 4.0]], dtype=torch.float64),
     )
     loss = critic._loss(value, made)

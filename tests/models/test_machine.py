@@ -24,9 +24,15 @@ def test_a_named_dtype_is_taken_without_measuring(name: str, monkeypatch: pytest
     assert resolve_dtype(name, CPU) == getattr(torch, name)
 
 
-@pytest.mark.parametrize(("full", "half", "expected"), [
-    (1.0, 0.5, torch.bfloat16), (1.0, 0.83, torch.bfloat16), (1.0, 0.84, torch.float32), (1.0, 3.0, torch.float32),
-])
+@pytest.mark.parametrize(
+    ("full", "half", "expected"),
+    [
+        (1.0, 0.5, torch.bfloat16),
+        (1.0, 0.83, torch.bfloat16),
+        (1.0, 0.84, torch.float32),
+        (1.0, 3.0, torch.float32),
+    ],
+)
 def test_auto_takes_bfloat16_where_it_is_clearly_faster(
     full: float, half: float, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -78,9 +84,7 @@ def test_the_model_is_converted_once(monkeypatch: pytest.MonkeyPatch, tmp_path: 
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_a_conversion_is_there_whole_or_not_at_all(
-    late: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_conversion_is_there_whole_or_not_at_all(late: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from transformers import AutoTokenizer, LlamaForCausalLM
 
     tokenizer = AutoTokenizer.from_pretrained(real_model_dir())

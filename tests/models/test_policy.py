@@ -81,8 +81,10 @@ def test_padding_and_its_tokens_change_nothing() -> None:
     assert (policy(junk)[0] - expected).abs().max() < 1e-12
     wider = torch.nn.functional.pad
     padded = batch.replace(
-        prompt_ids=wider(batch.prompt_ids, (5, 0)), prompt_mask=wider(batch.prompt_mask, (5, 0)),
-        completion_ids=wider(batch.completion_ids, (0, 4)), attention=wider(batch.attention, (0, 4)),
+        prompt_ids=wider(batch.prompt_ids, (5, 0)),
+        prompt_mask=wider(batch.prompt_mask, (5, 0)),
+        completion_ids=wider(batch.completion_ids, (0, 4)),
+        attention=wider(batch.attention, (0, 4)),
         mask=wider(batch.mask, (0, 4)),
     )
     assert (policy(padded)[0][:, : batch.mask.shape[1]] - expected).abs().max() < 1e-12

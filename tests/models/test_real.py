@@ -15,9 +15,18 @@ from rlft.models.sampler import PolicySampler, left_padded
 pytestmark = pytest.mark.real
 
 QUESTIONS = [
-    "What is 12 + 7?", "Name a colour.", "What is the capital of France?", "Say hello in Spanish.", "2 + 2 = ?",
-    "Write one word that rhymes with cat.", "How many legs has a spider?", "Count from 1 to 5.", "What is 9 times 8?",
-    "Is water wet? Answer yes or no, and say in a sentence why that is so.", "Who wrote Hamlet?", "Spell the word dog.",
+    "What is 12 + 7?",
+    "Name a colour.",
+    "What is the capital of France?",
+    "Say hello in Spanish.",
+    "2 + 2 = ?",
+    "Write one word that rhymes with cat.",
+    "How many legs has a spider?",
+    "Count from 1 to 5.",
+    "What is 9 times 8?",
+    "Is water wet? Answer yes or no, and say in a sentence why that is so.",
+    "Who wrote Hamlet?",
+    "Spell the word dog.",
 ]
 QUERIES = [Query(text, ({"role": "user", "content": text},)) for text in QUESTIONS]
 
