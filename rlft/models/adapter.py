@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rlft.models.load import POLICY
 
@@ -13,6 +13,12 @@ from rlft.models.load import POLICY
 def has_adapter(model: Any) -> bool:
     """Returns whether the model has PEFT adapters."""
     return hasattr(model, "peft_config")
+
+
+def has_dropout(model: Any) -> bool:
+    """Returns whether an adapter drops activations out, by the recipe or by the settings it was read with."""
+    drops = (module for name, module in model.named_modules() if ".lora_dropout." in name)
+    return any(isinstance(module, nn.Dropout) and module.p > 0 for module in drops)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
 from rlft.base import Context, Group, Processes, Role, RunError, UserError, derive_seed
-from rlft.models.adapter import has_adapter
+from rlft.models.adapter import has_adapter, has_dropout
 from rlft.models.critic import CriticRole
 from rlft.models.embedded import cache_home
 from rlft.models.load import POLICY, Loaded, load, tensors_hash
@@ -122,7 +122,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         mini_batches=trainer.mini_batches,
         tokens=tokens,
         max_norm=trainer.max_grad_norm,
-        dropout=plan.model.dropout > 0,
+        dropout=has_dropout(loaded.model),
     )
     session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say)
     plan.source.bind(

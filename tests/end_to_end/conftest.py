@@ -35,6 +35,7 @@ def rlft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     """Runs a command with --json in an empty directory and returns its object, the only thing on its stdout."""
     real_model_dir()
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words: str) -> dict[str, Any]:
         status = main([*words, "--json"])

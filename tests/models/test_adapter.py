@@ -7,7 +7,7 @@ import torch
 import transformers as hf
 from tiny import SIZES, VOCABULARY, direct, random_batch, randomise, tiny_model, with_adapter
 
-from rlft.models.adapter import has_adapter, merged, only
+from rlft.models.adapter import has_adapter, has_dropout, merged, only
 
 BATCH = random_batch()
 
@@ -141,3 +141,9 @@ def test_a_model_without_an_adapter_is_left_alone() -> None:
     expected = scores(model)
     with merged(model):
         assert torch.equal(scores(model), expected)
+
+
+def test_dropout_is_the_adapters_own() -> None:
+    assert not has_dropout(with_adapter(tiny_model()))
+    assert has_dropout(with_adapter(tiny_model(), dropout=0.1))
+    assert not has_dropout(tiny_model())
