@@ -50,8 +50,9 @@ def make_batch(
         attention = torch.arange(length) < ends[:, None]
         mask = attention & (uniform(rows, length) < 0.75)
     drawn = torch.randn(rows, generator=draw, dtype=torch.float64)
-    annotations = {field: 2 * uniform(rows, length) - (0.5 if need == "critic" else 2.5)
-                   for need, field in ANNOTATIONS.items()}
+    annotations = {
+        field: 2 * uniform(rows, length) - (0.5 if need == "critic" else 2.5) for need, field in ANNOTATIONS.items()
+    }
     return Batch(
         prompt_ids=torch.randint(0, 10, (queries, 3), generator=draw),
         prompt_mask=torch.ones(queries, 3, dtype=torch.bool),

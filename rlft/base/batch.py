@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-PROMPT_FIELDS = ("prompt_ids", "prompt_mask")
+from rlft.base.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,15 @@ class Batch:
         self, count: int, atom: Literal["completion", "group"], generator: torch.Generator
     ) -> list["Batch"]:
         """Splits into `count` parts of whole atoms, as equal as may be, in an order drawn from the generator; a single
-        part keeps the order. Raises ValueError if there are fewer atoms than parts."""
+        part keeps the order. Raises UserError if there are fewer atoms than parts."""
         if count == 1:
             return [self]
         atoms = self.atoms(atom)
         if len(atoms) < count:
-            raise ValueError(f"{count} mini-batches were asked for, the batch has {len(atoms)} {atom}s")
+            raise UserError(
+                f"trainer.mini_batches={count}: the batch has {len(atoms)} {atom}s; type trainer.mini_batches="
+                f"{len(atoms)} or fewer, or more trainer.prompts_per_step"
+            )
         order = integers(torch.randperm(len(atoms), generator=generator))
         return [self.rows(torch.cat([atoms[i] for i in sorted(order[part::count])])) for part in range(count)]
 

@@ -68,7 +68,6 @@ class Context:
         chat: rendering and tokenising.
         sampler: draws completions; None where nothing is to be sampled (`rlft validate`).
         score: rewards groups as the run's reward function does.
-        score_key: identifies that reward function and its settings, for cache fingerprints.
         cache_dir: where data that is costly to make again may be kept.
         say: prints one line for the user.
         training: False where only `held_out` will be asked for, so that nothing need be sampled.
@@ -78,7 +77,6 @@ class Context:
     chat: Chat
     sampler: Sampler | None
     score: Callable[[list[Group]], list[Group]]
-    score_key: str
     cache_dir: Path
     say: Callable[[str], None]
     training: bool = True

@@ -27,7 +27,7 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
 
     results: dict[str, object] = {}
     for name, (plan, adapter) in _what(arguments).items():
-        result = evaluate_plan(plan, adapter, arguments.trust_remote_code)
+        result = evaluate_plan(plan, name, adapter, arguments.trust_remote_code)
         results[name] = result
         print(_line(name, result))
     return 0, results

@@ -6,7 +6,6 @@ from typing import Any
 
 from rlft.base import RunError
 from rlft.cli.options import Arguments
-from rlft.recipe import freeze
 from rlft.train import Plan, read_summary
 
 
@@ -16,7 +15,7 @@ def command(plan: Plan, arguments: Arguments, *, resume: bool) -> list[str]:
         sys.executable, "-m", "torch.distributed.run", "--standalone",
         "--nproc-per-node", str(plan.trainer.processes), "-m", "rlft", "resume", str(plan.run_dir),
         f"trainer.stop_after={plan.trainer.stop_after}", "--worker", "resumed" if resume else "fresh",
-        *arguments.repeated(),
+        *arguments.of_a_run(),
     ]  # fmt: skip
 
 
@@ -26,8 +25,6 @@ def launch(plan: Plan, arguments: Arguments, *, resume: bool) -> dict[str, Any]:
     Raises:
         RunError: they ended with an error; their own messages stand above it.
     """
-    if not resume:
-        freeze(plan.config, plan.run_dir)
     # With --json this command's stdout is for its one object: the processes write to stderr.
     process = subprocess.Popen(command(plan, arguments, resume=resume), stdout=sys.stderr if arguments.json else None)
     try:

@@ -70,7 +70,7 @@ def _runs(kind: str, arguments: Arguments) -> Rows:
         summary = read_summary(path.parent) or {"status": "unfinished"}
         accuracy = summary.get("eval") or {}
         what = str(summary["status"])
-        if "interval" in accuracy:
+        if accuracy.get("interval"):
             what += f" {accuracy['accuracy_before']:.1%} → {accuracy['accuracy_after']:.1%}"
         rows.append({"name": str(path.parent), "what": what, "summary": summary})
     return rows

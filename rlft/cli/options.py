@@ -43,14 +43,15 @@ class Arguments:
     out: Path | None = None
     worker: str | None = None
 
-    def repeated(self) -> list[str]:
-        """Returns the shared options as words, for a command that this one starts."""
+    def of_a_run(self) -> list[str]:
+        """Returns the options that a frozen recipe still needs as words, for a command that this one starts."""
         words = [word for plugin in self.plugins for word in ("--plugin", plugin)]
-        if self.config_dir is not None:
-            words += ["--config-dir", str(self.config_dir)]
-        if self.trust_remote_code:
-            words.append("--trust-remote-code")
-        return words
+        return [*words, "--trust-remote-code"] if self.trust_remote_code else words
+
+    def repeated(self) -> list[str]:
+        """Returns the options that composing a recipe needs as words, for a command that this one starts."""
+        folder = [] if self.config_dir is None else ["--config-dir", str(self.config_dir)]
+        return [*self.of_a_run(), *folder]
 
 
 def parse(verb: str, declare: Callable[[Parser], None], words: list[str]) -> Arguments | None:

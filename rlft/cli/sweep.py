@@ -9,7 +9,7 @@ from typing import Any
 
 from rlft.base import UserError
 from rlft.cli.options import Arguments
-from rlft.cli.train import finished
+from rlft.cli.train import finished, has_checkpoint
 from rlft.recipe import compose, overrides, recipe_hash, run_directory
 
 
@@ -66,10 +66,18 @@ def _run(job: Job, arguments: Arguments) -> dict[str, Any]:
     summary = finished(job.run_dir)
     if summary is not None:
         return row | {"status": "finished", "skipped": True, "eval": summary.get("eval")}
-    command = [sys.executable, "-m", "rlft", "train", *job.words, "--json", *arguments.repeated()]
-    process = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    going_on = has_checkpoint(job.run_dir)
+    words = ["resume", str(job.run_dir)] if going_on else ["train", *job.words]
+    options = arguments.of_a_run() if going_on else arguments.repeated()
+    command = [sys.executable, "-m", "rlft", *words, "--json", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        result = json.loads(process.stdout)
+        output = process.communicate()[0]
+    except KeyboardInterrupt:
+        process.wait()  # the terminal sends the interruption to the run as well, and it saves
+        raise KeyboardInterrupt(f"interrupted in {job.run_dir}; the same command goes on with the sweep") from None
+    try:
+        result = json.loads(output)
     except ValueError:
         result = {}
     if process.returncode == 130:
@@ -89,7 +97,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
         status = row["status"] + (" before" if row.get("skipped") else "")
         status += f": {row['error']}" if "error" in row else ""
         cells = [row["overrides"], row["run_dir"], status]
-        if "accuracy_before" in accuracy:
+        if accuracy.get("interval"):
             low, high = accuracy["interval"]
             cells += [f"{accuracy['accuracy_before']:.1%}", f"{accuracy['accuracy_after']:.1%}"]
             cells += [f"{accuracy['difference']:+.1%} ({low:+.1%} to {high:+.1%})"]

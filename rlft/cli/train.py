@@ -30,7 +30,7 @@ def options(parser: Parser) -> None:
 def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     """Trains, unless the same recipe has finished in its directory already."""
     from rlft.base import UserError
-    from rlft.recipe import build, compose, read_data, run_directory
+    from rlft.recipe import build, compose, differences, read_data, run_directory
 
     no_names(arguments)
     if arguments.multirun:
@@ -42,7 +42,12 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     plan = build(composed.config, run_dir, arguments.plugins)
     for note in composed.notes:
         print(note)
-    if (done := finished(run_dir)) is not None:
+    done = finished(run_dir)
+    if (done is not None or has_checkpoint(run_dir)) and (other := differences(composed.config, run_dir)):
+        raise UserError(
+            f"{run_dir} holds a run of another recipe, which differs in {', '.join(other)}: give another output_dir="
+        )
+    if done is not None:
         print(f"{run_dir} has finished already; nothing is run again")
         show_summary(done)
         return 0, done
@@ -56,7 +61,14 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
 
 
 def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dict[str, object]]:
-    """Runs a plan, in this process or in as many as its trainer asks for; returns the status and the summary."""
+    """Runs a plan, in this process or in as many as its trainer asks for; returns the status and the summary.
+
+    The status is 130 where an interruption ended the run, 0 where it came to its end or to `trainer.stop_after`.
+    """
+    from rlft.recipe import freeze
+
+    if not resume and _first():
+        freeze(plan.config, plan.run_dir)  # before anything takes long: what is killed from here on can be resumed
     alone = plan.trainer.processes == 1 or "WORLD_SIZE" in os.environ
     try:
         if alone:
@@ -78,7 +90,8 @@ def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dic
         else:
             show_summary(summary)
             print(f"everything is in {plan.run_dir}")
-    return 0, summary
+    wanted = summary.get("status") != "stopped" or summary.get("steps") == plan.trainer.stop_after
+    return (0 if wanted else 130), summary
 
 
 def head(plan: "Plan") -> None:
@@ -114,8 +127,8 @@ def show_summary(summary: dict[str, Any]) -> None:
         low, high = result["interval"]
         print(
             f"held-out accuracy {result['accuracy_before']:.1%} ({result['accuracy_before_long']:.1%} at "
-            f"{result['long_tokens']} tokens) → {result['accuracy_after']:.1%}: {100 * result['difference']:+.1f} points "
-            f"[{100 * low:+.1f}, {100 * high:+.1f}] on the better of the two (95%, paired, n={result['n']}); "
+            f"{result['long_tokens']} tokens) → {result['accuracy_after']:.1%}: {100 * result['difference']:+.1f} "
+            f"points [{100 * low:+.1f}, {100 * high:+.1f}] on the better of the two (95%, paired, n={result['n']}); "
             f"cut off {result['cut_share_before']:.1%} → {result['cut_share_after']:.1%}"
         )
     if totals:

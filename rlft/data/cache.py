@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rlft.base import Completion, Context, Group, Query, RunError, Sampling, UserError
+from rlft.base import Completion, Context, Group, Processes, Query, RunError, Sampling, UserError
 
 VERSION = 1
 """Raised whenever the same settings would give other samples, so that no cache of older code is read."""
@@ -34,7 +34,8 @@ def sample_once(context: Context, queries: list[Query], count: int, sampling: Sa
     files = [folder / f"{number:05d}.jsonl" for number in range(len(chunks))]
     # Everything is read before anything is sampled: sampling is collective, and a process that saw another's chunk
     # appear would skip a call that the others wait in.
-    found = [_read(file, chunk, count) for file, chunk in zip(files, chunks, strict=True)]
+    # What the first process found holds for all, since another run may be writing the same chunks.
+    found = Processes().broadcast([_read(file, chunk, count) for file, chunk in zip(files, chunks, strict=True)])
     if all(found):
         context.say(f"data: {len(queries) * count} completions of π_ref read from {folder}")
     done: list[Group] = []

@@ -65,7 +65,14 @@ def _text(row: Row, column: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float) or not str(value).strip():
         found = f"found {value!r}"[:80] if column in row.values else f"the columns are {', '.join(row.values)}"
         raise UserError(f"{row.where}: expected text in column {column}; {found}")
-    return str(value)
+    return _written(row, column, str(value))
+
+
+def _written(row: Row, column: str, text: str) -> str:
+    """Returns the text. Raises UserError for half a surrogate pair, which JSON can hold and no file of text can."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise UserError(f"{row.where}: the text in column {column} has half a surrogate pair (\\ud800 to \\udfff)")
+    return text
 
 
 def _turns(row: Row, column: str) -> tuple[Message, ...]:
@@ -74,12 +81,12 @@ def _turns(row: Row, column: str) -> tuple[Message, ...]:
     for turn in value if isinstance(value, list) else [None]:
         role = turn.get("role", turn.get("from")) if isinstance(turn, dict) else None
         content = turn.get("content", turn.get("value")) if isinstance(turn, dict) else None
-        if role not in _ROLES or not isinstance(content, str):
+        if not isinstance(role, str) or role not in _ROLES or not isinstance(content, str):
             raise UserError(
                 f'{row.where}: column {column} expects a list of turns like {{"role": "user", "content": "…"}} with '
                 f"roles {', '.join(_ROLES)}; found {turn if isinstance(value, list) else value!r}"[:300]
             )
-        turns.append({"role": _ROLES[role], "content": content})
+        turns.append({"role": _ROLES[role], "content": _written(row, column, content)})
     if not turns:
         raise UserError(f"{row.where}: column {column} is an empty list; expected at least a user turn")
     return tuple(turns)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from rlft.base.errors import UserError
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -31,3 +33,9 @@ class ModelConfig:
     target_modules: str | list[str] = "all-linear"
     adapter_path: str | None = None
     chat_template: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.rank < 1:
+            raise UserError(f"model.rank={self.rank}: expected a whole number of at least 1")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"model.dropout={self.dropout}: expected a share from 0 to below 1")

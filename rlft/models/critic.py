@@ -75,6 +75,11 @@ class CriticRole(Role):
             for micro in mine.micro_batches(self.atom, self.tokens) if len(mine) else []:
                 micro = micro.to(body.device)
                 loss = self._loss(self.values(body, micro), micro)
+                if not bool(torch.isfinite(loss)):
+                    rows = [] if micro.row is None else micro.row.tolist()
+                    raise RunError(
+                        f"the critic's loss is not finite in rows {rows}; lower trainer.critic_learning_rate"
+                    )
                 if loss.requires_grad:
                     loss.backward()
                 loss_sum += float(loss.detach())

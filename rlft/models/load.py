@@ -75,43 +75,50 @@ def add_adapter(model: Any, config: ModelConfig, seed: int) -> Any:
         if config.adapter_path:
             raise UserError("model.adapter_path is set and model.adapter=none: drop one of them")
         return model.requires_grad_(True)
-    from peft import LoraConfig, PeftModel, get_peft_model
-
     torch.manual_seed(derive_seed(seed, "adapter"))  # before the adapter is drawn, or the seed would not fix it
-    if config.adapter_path:
-        if not (Path(config.adapter_path) / "adapter_config.json").is_file():
-            raise UserError(f"model.adapter_path={config.adapter_path}: no adapter_config.json there")
-        try:
-            model = PeftModel.from_pretrained(
-                model, config.adapter_path, adapter_name=POLICY, is_trainable=True, autocast_adapter_dtype=False
-            )
-            model.load_adapter(config.adapter_path, REFERENCE, is_trainable=False, autocast_adapter_dtype=False)
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
-            raise UserError(
-                f"model.adapter_path={config.adapter_path}: {_first_line(error)}; give an adapter in PEFT format that "
-                "was made for this model"
-            ) from error
-        model.set_adapter(POLICY)
-    else:
-        if config.rank < 1:
-            raise UserError(f"model.rank={config.rank}: an adapter's rank is 1 or more")
-        settings = LoraConfig(
-            r=config.rank,
-            lora_alpha=int(config.alpha) if float(config.alpha).is_integer() else config.alpha,  # pyright: ignore
-            lora_dropout=config.dropout,
-            target_modules=config.target_modules,
-            task_type="CAUSAL_LM",
-        )
-        try:
-            model = get_peft_model(model, settings, adapter_name=POLICY, autocast_adapter_dtype=False)
-        except ValueError as error:
-            raise UserError(f"model.target_modules={config.target_modules}: {_first_line(error)}") from error
+    model = _read_adapter(model, config.adapter_path) if config.adapter_path else _new_adapter(model, config)
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     for name, parameter in model.named_parameters():
         if "lora_" in name:
-            # Adapters compute in the model's dtype; the optimiser keeps float32 copies of them (`rlft.train.master`).
+            # Adapters compute in the model's dtype; `rlft.models.optimizer` keeps float32 copies of them.
             parameter.data = parameter.data.to(dtype)
     return model
+
+
+def _read_adapter(model: Any, path: str) -> Any:
+    """The adapter to go on with, and a frozen copy of it."""
+    from peft import PeftModel
+
+    for file in ("adapter_config.json", "adapter_model.safetensors"):  # pickled weights are not read
+        if not (Path(path) / file).is_file():
+            raise UserError(f"model.adapter_path={path}: no {file} there")
+    try:
+        model = PeftModel.from_pretrained(
+            model, path, adapter_name=POLICY, is_trainable=True, autocast_adapter_dtype=False
+        )
+        model.load_adapter(path, REFERENCE, is_trainable=False, autocast_adapter_dtype=False)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise UserError(
+            f"model.adapter_path={path}: {_first_line(error)}; give an adapter in PEFT format made for this model"
+        ) from error
+    model.set_adapter(POLICY)
+    return model
+
+
+def _new_adapter(model: Any, config: ModelConfig) -> Any:
+    from peft import LoraConfig, get_peft_model
+
+    settings = LoraConfig(
+        r=config.rank,
+        lora_alpha=int(config.alpha) if float(config.alpha).is_integer() else config.alpha,  # pyright: ignore
+        lora_dropout=config.dropout,
+        target_modules=config.target_modules,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, settings, adapter_name=POLICY, autocast_adapter_dtype=False)
+    except ValueError as error:
+        raise UserError(f"model.target_modules={config.target_modules}: {_first_line(error)}") from error
 
 
 def tensors_hash(tensors: dict[str, torch.Tensor]) -> str:

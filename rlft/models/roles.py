@@ -16,13 +16,17 @@ from rlft.models.policy import Policy
 
 class Reference:
     """π_ref: the model without its adapter; the frozen copy of an adapter that the run went on from; or, where all
-    weights are trained, a frozen copy of the model, made when it is first asked for."""
+    weights are trained, a frozen copy of the model.
 
-    def __init__(self, policy: Policy):
+    The copy costs a second model, and is made only with `keep`: without it π_ref can be asked for before the first
+    optimiser step, when it is the model itself.
+    """
+
+    def __init__(self, policy: Policy, keep: bool = True):
         self.policy = policy
         self._copy: Policy | None = None
         self._adapter = REFERENCE if has_adapter(policy.model) and REFERENCE in policy.model.peft_config else None
-        if not has_adapter(policy.model):
+        if keep and not has_adapter(policy.model):
             self._copy = copy.deepcopy(policy).requires_grad_(False)
 
     @contextmanager
@@ -30,6 +34,8 @@ class Reference:
         """Returns a context in which the given policy computes π_ref."""
         if self._copy is not None:
             yield self._copy
+        elif not has_adapter(self.policy.model):
+            yield self.policy
         else:
             with only(self.policy.model, self._adapter):
                 yield self.policy

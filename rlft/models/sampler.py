@@ -28,11 +28,7 @@ class ReferenceModel(Protocol):
 
 
 class PolicySampler:
-    """Samples on every process's share of the queries, with the adapter merged once per call.
-
-    Attributes:
-        generated_tokens: tokens drawn so far, over all processes.
-    """
+    """Samples on every process's share of the queries, with the adapter merged once per call."""
 
     def __init__(
         self,
@@ -45,7 +41,6 @@ class PolicySampler:
     ):
         self.policy, self.reference, self.chat, self.seed = policy, reference, chat, seed
         self.processes = processes
-        self.generated_tokens = 0
         self._fingerprint = fingerprint
 
     def fingerprint(self) -> str:
@@ -67,9 +62,7 @@ class PolicySampler:
             with merged(self.policy.model), torch.no_grad():
                 for start in range(0, len(mine), each):
                     groups += self._draw(self.policy, mine[start : start + each], count, sampling, purpose, step)
-        groups = self.processes.gather(groups)
-        self.generated_tokens += sum(len(c.token_ids) for g in groups for c in g.completions)
-        return groups
+        return self.processes.gather(groups)
 
     def _draw(
         self, policy: Policy, queries: list[Query], count: int, sampling: Sampling, purpose: str, step: int

@@ -13,15 +13,27 @@ Row = Float[Tensor, " N"]
 
 @overload
 def linear_logp(
-    hidden: Float[Tensor, "N D"], weight: Float[Tensor, "V D"], target: Int[Tensor, " N"], chunk: int = ...,
-    *, bias: Float[Tensor, " V"] | None = ..., temperature: float = ..., return_entropy: Literal[False] = ...,
+    hidden: Float[Tensor, "N D"],
+    weight: Float[Tensor, "V D"],
+    target: Int[Tensor, " N"],
+    chunk: int = ...,
+    *,
+    bias: Float[Tensor, " V"] | None = ...,
+    temperature: float = ...,
+    return_entropy: Literal[False] = ...,
 ) -> Row: ...
 
 
 @overload
 def linear_logp(
-    hidden: Float[Tensor, "N D"], weight: Float[Tensor, "V D"], target: Int[Tensor, " N"], chunk: int = ...,
-    *, bias: Float[Tensor, " V"] | None = ..., temperature: float = ..., return_entropy: Literal[True],
+    hidden: Float[Tensor, "N D"],
+    weight: Float[Tensor, "V D"],
+    target: Int[Tensor, " N"],
+    chunk: int = ...,
+    *,
+    bias: Float[Tensor, " V"] | None = ...,
+    temperature: float = ...,
+    return_entropy: Literal[True],
 ) -> tuple[Row, Row]: ...
 
 
@@ -86,8 +98,14 @@ def _log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperatur
 
 
 def _forward(
-    hidden: Tensor, weight: Tensor, target: Tensor, chunk: int, bias: Tensor | None, temperature: float,
-    with_entropy: bool, with_direction: bool,
+    hidden: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    chunk: int,
+    bias: Tensor | None,
+    temperature: float,
+    with_entropy: bool,
+    with_direction: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Returns log π [N], entropy [N] and ∂ log π/∂ hidden [N, D]; the last two if asked for."""
     logp = torch.empty(len(hidden), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
@@ -107,7 +125,13 @@ def _forward(
 class _LinearLogp(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, target: Tensor, chunk: int, bias: Tensor | None, temperature: float,
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        target: Tensor,
+        chunk: int,
+        bias: Tensor | None,
+        temperature: float,
         return_entropy: bool,
     ) -> tuple[Tensor, Tensor | None]:
         needs_hidden, needs_weight, needs_bias = (ctx.needs_input_grad[i] for i in (0, 1, 4))

@@ -1,7 +1,17 @@
 """Recipes: composed, checked, and made into a plan."""
 
-from rlft.recipe.build import build, freeze, load_plan, recipe_hash, run_directory
+from rlft.recipe.build import build, differences, freeze, load_plan, recipe_hash, run_directory
 from rlft.recipe.compose import Composed, compose
 from rlft.recipe.preflight import read_data
 
-__all__ = ["Composed", "build", "compose", "freeze", "load_plan", "read_data", "recipe_hash", "run_directory"]
+__all__ = [
+    "Composed",
+    "build",
+    "compose",
+    "differences",
+    "freeze",
+    "load_plan",
+    "read_data",
+    "recipe_hash",
+    "run_directory",
+]

@@ -81,6 +81,26 @@ def freeze(config: dict[str, Any], run_dir: Path) -> None:
     write_config(run_dir, config)
 
 
+def differences(config: dict[str, Any], run_dir: Path) -> list[str]:
+    """Returns the keys in which a recipe differs from the one frozen in a run directory, as far as both decide: where a
+    run's directory is and when it stops is left out, and "auto" is equal to what it was resolved to."""
+    if not (run_dir / FROZEN).is_file():
+        return []
+    frozen = yaml.safe_load((run_dir / FROZEN).read_text(encoding="utf-8"))
+    ours, theirs = _flat(config), _flat(frozen)
+    for key in ("output_dir", "trainer.stop_after"):
+        ours[key] = theirs[key] = None
+    keys = sorted(ours.keys() | theirs.keys())
+    return [key for key in keys if ours.get(key) != theirs.get(key) and ours.get(key) != "auto"]
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in node.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
 def load_plan(run_dir: Path, plugins: Sequence[str] = (), stop_after: int | None = None) -> Plan:
     """Returns the plan frozen in a run directory.
 

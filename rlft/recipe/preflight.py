@@ -40,7 +40,7 @@ def read_data(plan: Plan) -> None:
     probe = replace(source, task_size=1)  # one entry shows whether a task and its settings exist
     probe.bind(
         Context(
-            seed=plan.seed, chat=WordCount(), sampler=None, score=_unscored, score_key="", cache_dir=Path(),
+            seed=plan.seed, chat=WordCount(), sampler=None, score=_unscored, cache_dir=Path(),
             say=_silent, training=False,
         )
     )  # fmt: skip

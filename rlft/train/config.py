@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rlft.base.errors import UserError
 from rlft.base.reward import RewardFunction
 
 
@@ -63,3 +64,23 @@ class TrainerConfig:
     device: Literal["auto", "cpu"] = "auto"
     trackers: list[str] = field(default_factory=list)
     verifier: RewardFunction | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
+            if value != "auto" and not value >= least:
+                raise UserError(f"trainer.{name}={value}: expected a number of at least {least}")
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"trainer.{name}={getattr(self, name)}: expected a number from 0 to below 1")
+
+
+_LEAST = {
+    **dict.fromkeys(
+        ("steps", "prompts_per_step", "epochs", "mini_batches", "tokens_per_micro_batch", "keep_checkpoints"), 1
+    ),
+    **dict.fromkeys(("processes", "eval_long_tokens"), 1),
+    **dict.fromkeys(("learning_rate", "warmup_steps", "weight_decay", "max_grad_norm"), 0),
+    **dict.fromkeys(("critic_learning_rate", "critic_clip", "critic_warmup_steps"), 0),
+    **dict.fromkeys(("eval_every", "eval_size", "patience", "save_every", "stop_after", "sample_every"), 0),
+}

@@ -15,10 +15,14 @@ from rlft.train.session import set_up
 
 
 def evaluate_plan(
-    plan: Plan, adapter: str | None = None, trust_remote_code: bool = False, console: Console | None = None
+    plan: Plan,
+    name: str = "base",
+    adapter: str | None = None,
+    trust_remote_code: bool = False,
+    console: Console | None = None,
 ) -> dict[str, Any]:
     """Returns greedy accuracy with its 95% interval on the plan's held-out questions, of the base model or of it with
-    an adapter in PEFT format. Writes every answer to eval_base.jsonl or eval_adapter.jsonl in the run directory."""
+    an adapter in PEFT format. Writes every answer to eval_NAME.jsonl in the run directory."""
     console = console or Console()
     model = replace(plan.model, adapter_path=adapter) if adapter else plan.model
     plan = replace(plan, model=model)
@@ -41,7 +45,7 @@ def evaluate_plan(
     right = sum(a.correct for a in answers)
     if session.processes.first:
         plan.run_dir.mkdir(parents=True, exist_ok=True)
-        run_dir.write_answers(plan.run_dir / ("eval_adapter.jsonl" if adapter else "eval_base.jsonl"), answers)
+        run_dir.write_answers(plan.run_dir / f"eval_{name}.jsonl", answers)
     return {
         "model": plan.model.hub_id or plan.model.path,
         "adapter": adapter,

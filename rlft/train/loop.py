@@ -61,7 +61,7 @@ class Learner:
                     self.policy.eval()
                     norms.append(self._step(step))
                 for role in self.roles:
-                    learnt |= role.learn(mini)
+                    learnt |= _named(step, role, mini)
         if norms:
             learnt["grad_norm"] = sum(norms) / len(norms)
         return {**tally.metrics(self.processes), **learnt}
@@ -91,6 +91,14 @@ class Learner:
             )
         self.scheduler.step()
         return norm
+
+
+def _named(step: int, role: Role, mini: Batch) -> dict[str, float]:
+    """Lets a role learn; a failure says at which step."""
+    try:
+        return role.learn(mini)
+    except RunError as error:
+        raise RunError(f"step {step}: {error}") from error
 
 
 def _refuse_non_finite(micro: Batch, logp: Tensor, incoming: Tensor, step: int) -> None:

@@ -40,8 +40,9 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
 
-def out_of_memory_advice(peak: int, tokens: int, prompts: int) -> str:
-    """Returns what to try after running out of memory."""
+def out_of_memory_advice(peak: int, tokens: int | str, prompts: int) -> str:
+    """Returns what to try after running out of memory. `tokens` is "auto" if they were not chosen yet."""
+    tokens = 1024 if isinstance(tokens, str) else tokens
     return (
         f"out of memory: the peak was {peak / 2**30:.1f} GiB. Try one of: "
         f"trainer.tokens_per_micro_batch={max(128, tokens // 2)}, "

@@ -53,21 +53,23 @@ def train(
     """
     console = console or Console()
     plan.run_dir.mkdir(parents=True, exist_ok=True)
-    session = set_up(
-        plan, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), trust_remote_code
-    )
+    session = None
     try:
+        session = set_up(
+            plan, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True), trust_remote_code
+        )
         with _Interruption(session) as interruption:
             return _Run(session, console, interruption).go(resume)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        trainer = session.plan.trainer
+        trainer = session.plan.trainer if session else plan.trainer
         raise RunError(
-            out_of_memory_advice(peak_memory(), int(trainer.tokens_per_micro_batch), trainer.prompts_per_step)
+            out_of_memory_advice(peak_memory(), trainer.tokens_per_micro_batch, trainer.prompts_per_step)
         ) from error
     finally:
-        session.close()
+        if session is not None:
+            session.close()
 
 
 class _Run:
@@ -75,7 +77,7 @@ class _Run:
         self.session, self.console, self.interrupted = session, console, interrupted
         self.plan, self.dir = session.plan, session.plan.run_dir
         self.first = session.processes.first
-        self.progress = Progress()
+        self.progress = Progress(bill=Bill(seconds=session.data_seconds))
         self.saved: int | None = None  # the step of the newest checkpoint; none is ever replaced
         self.examination = Examination(session)
 
@@ -83,6 +85,9 @@ class _Run:
         trainer = self.plan.trainer
         if resume:
             self._restore()
+        elif self.first:
+            run_dir.clear(self.dir)  # what a run that died here left: its baseline may be another model's
+        self.session.processes.wait()
         start = self.progress.step
         if self.first:
             run_dir.write_config(self.dir, self.plan.config)

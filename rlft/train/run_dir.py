@@ -38,6 +38,13 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def clear(run_dir: Path) -> None:
+    """Removes the results of an earlier run from a directory in which a new one starts."""
+    for stale in (*run_dir.glob("eval_*.jsonl"), run_dir / "summary.json"):
+        stale.unlink(missing_ok=True)
+    shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
+
+
 def write_config(run_dir: Path, config: dict[str, Any]) -> None:
     """Writes the frozen recipe, config.yaml."""
     write_text(run_dir / "config.yaml", yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
@@ -157,7 +164,7 @@ def model_card(plan: Plan, loaded: Loaded, summary: dict[str, Any]) -> str:
     result = summary["eval"]
     lines = [
         "---",
-        "library_name: peft",
+        f"library_name: {'peft' if plan.model.adapter == 'lora' else 'transformers'}",
         f"base_model: {plan.model.hub_id or plan.model.path}",
         "tags: [rlft]",
         "---",
@@ -187,7 +194,7 @@ def model_card(plan: Plan, loaded: Loaded, summary: dict[str, Any]) -> str:
             [
                 "from peft import PeftModel",
                 "",
-                f'model = AutoModelForCausalLM.from_pretrained("{loaded.source}")',
+                f'model = AutoModelForCausalLM.from_pretrained("{plan.model.hub_id or plan.model.path}")',
                 f'model = PeftModel.from_pretrained(model, "{folder}")',
             ]
             if folder == "adapter"

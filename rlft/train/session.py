@@ -1,5 +1,6 @@
 """Everything a plan becomes when it is set up: device, model, sampler, roles, optimiser and data."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +32,7 @@ class Session:
     Attributes:
         plan: with "auto" values resolved.
         passes: forward passes of roles per batch, for the bill. weights: parameters a token goes through.
+        data_seconds: what binding the data took; where completions are sampled once, that is most of their cost.
     """
 
     plan: Plan
@@ -42,6 +44,7 @@ class Session:
     roles: dict[str, Role]
     learner: Learner
     say: Callable[[str], None]
+    data_seconds: float = 0.0
 
     @property
     def passes(self) -> int:
@@ -101,7 +104,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     )
     tokens = processes.broadcast(tokens)
     plan = _resolved(plan, loaded, tokens)
-    reference = Reference(policy)
+    reference = Reference(policy, keep=training and "reference" in plan.algorithm.needs)
     fingerprint = tensors_hash(_described(plan, loaded))
     sampler = PolicySampler(policy, reference, loaded.chat, plan.seed, fingerprint, processes)
     parameters = trained_parameters(policy)
@@ -125,18 +128,19 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         dropout=has_dropout(loaded.model),
     )
     session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say)
+    began = time.perf_counter()
     plan.source.bind(
         Context(
             seed=plan.seed,
             chat=loaded.chat,
             sampler=sampler,
             score=session.score,
-            score_key=repr(plan.config.get("reward")),
             cache_dir=cache_home() / "samples",
             say=say,
             training=training,
         )
     )
+    session.data_seconds = time.perf_counter() - began
     return session
 
 

@@ -108,10 +108,13 @@ def test_permuting_rows_permutes_the_result(name: str, seed: int) -> None:
     batch = batch_for(algorithm, seed)
     logp = draw_logp(batch, seed)
     order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(seed))
-    moved = batch.replace(**{
-        f.name: getattr(batch, f.name)[order] for f in fields(batch)
-        if getattr(batch, f.name) is not None and not f.name.startswith("prompt")
-    })
+    moved = batch.replace(
+        **{
+            f.name: getattr(batch, f.name)[order]
+            for f in fields(batch)
+            if getattr(batch, f.name) is not None and not f.name.startswith("prompt")
+        }
+    )
     torch.testing.assert_close(
         update(algorithm, moved, logp[order]), update(algorithm, batch, logp)[order], rtol=1e-12, atol=1e-12
     )
@@ -127,9 +130,7 @@ def test_any_split_by_atoms_gives_the_same_gradient(name: str, atoms: int) -> No
     prepared = algorithm.prepare(batch)
     # `returns` carries each token's place along, so that a part's tokens can be put back.
     place = torch.arange(logp.numel(), dtype=torch.float64).reshape(logp.shape)
-    prepared = prepared.replace(
-        weight=algorithm.reduction(batch.mask, batch.group), logp_sampled=logp, returns=place
-    )
+    prepared = prepared.replace(weight=algorithm.reduction(batch.mask, batch.group), logp_sampled=logp, returns=place)
     gathered = torch.zeros(logp.numel(), dtype=torch.float64)
     parts = prepared.micro_batches(algorithm.atom, max_atoms=atoms)
     assert len(parts) == -(-len(batch.atoms(algorithm.atom)) // atoms)
@@ -155,7 +156,10 @@ def test_a_method_changes_nothing_of_the_batch_it_is_given(name: str) -> None:
 def test_the_coefficient_has_the_dtype_of_log_pi(name: str, dtype: torch.dtype) -> None:
     algorithm = METHODS[name]
     batch = batch_for(algorithm)
-    single = {f.name: v.to(dtype) for f in fields(batch) if (v := getattr(batch, f.name)) is not None
-              and v.is_floating_point()}
+    single = {
+        f.name: v.to(dtype)
+        for f in fields(batch)
+        if (v := getattr(batch, f.name)) is not None and v.is_floating_point()
+    }
     batch = algorithm.prepare(batch.replace(**single))
     assert algorithm.coefficient(batch, draw_logp(batch, 4).to(dtype)).dtype == dtype

@@ -23,19 +23,31 @@ HERE = Path(__file__)
 TARGETS = {
     "rlft.algorithms.weighted_likelihood": ["WeightedLikelihood.coefficient"],
     "rlft.algorithms.preference": [
-        "Preference.reduction", "Preference.prepare", "Preference.coefficient", "DPO.slope",
+        "Preference.reduction",
+        "Preference.prepare",
+        "Preference.coefficient",
+        "DPO.slope",
     ],
     "rlft.algorithms.policy_gradient": [
-        "PolicyGradient.prepare", "PolicyGradient.coefficient", "PolicyGradient._log_ratio",
+        "PolicyGradient.prepare",
+        "PolicyGradient.coefficient",
+        "PolicyGradient._log_ratio",
     ],
     "rlft.algorithms.surrogate": ["PPOClip.coefficient", "NoSurrogate.coefficient"],
     "rlft.algorithms.kl": ["KL.coefficient", "K3.coefficient", "K2.coefficient"],
     "rlft.algorithms.advantage": [
-        "RowAdvantage.fill", "RewardAdvantage.rows", "GroupNormalised.rows", "GroupCentred.rows", "LeaveOneOut.rows",
+        "RowAdvantage.fill",
+        "RewardAdvantage.rows",
+        "GroupNormalised.rows",
+        "GroupCentred.rows",
+        "LeaveOneOut.rows",
         "GAE.fill",
     ],
     "rlft.algorithms.reduction": [
-        "Sum.__call__", "SequenceMean.__call__", "TokenMean.__call__", "ConstantLength.__call__",
+        "Sum.__call__",
+        "SequenceMean.__call__",
+        "TokenMean.__call__",
+        "ConstantLength.__call__",
         "SequenceSum.__call__",
     ],
     "rlft.ops.masking": ["masked", "lengths", "row_sum", "row_mean", "masked_mean", "whiten", "last"],
@@ -47,16 +59,39 @@ TARGETS = {
 }
 
 OPERATORS: dict[type[ast.AST], type[ast.AST]] = {
-    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.BitAnd: ast.BitOr,
-    ast.BitOr: ast.BitAnd, ast.Lt: ast.Gt, ast.Gt: ast.Lt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.Div,
+    ast.Div: ast.Mult,
+    ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd,
+    ast.Lt: ast.Gt,
+    ast.Gt: ast.Lt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
 }
 SWAPS = [
-    ("log_ratio", "log_ratio_ref"), ("logp_old", "logp_ref"), ("eps_low", "eps_high"), ("gamma", "lam"),
-    ("token_ratio", "sequence_ratio"), ("sequence_ratio", "geometric_ratio"), ("k2_coefficient", "k3_coefficient"),
-    ("sequence_mean", "sequence_sum"), ("token_mean", "total"), ("row_sum", "row_mean"), ("total", "sequence_sum"),
-    ("group_std", "group_deviation"), ("group_deviation", "leave_one_out"), ("deviation", "reward"),
-    ("advantage", "ratio"), ("value", "reward"), ("next_value", "ahead"), ("log_ratio", "logp"), ("above", "values"),
-    ("any", "all"), ("max", "min"),
+    ("log_ratio", "log_ratio_ref"),
+    ("logp_old", "logp_ref"),
+    ("eps_low", "eps_high"),
+    ("gamma", "lam"),
+    ("token_ratio", "sequence_ratio"),
+    ("sequence_ratio", "geometric_ratio"),
+    ("k2_coefficient", "k3_coefficient"),
+    ("sequence_mean", "sequence_sum"),
+    ("token_mean", "total"),
+    ("row_sum", "row_mean"),
+    ("total", "sequence_sum"),
+    ("group_std", "group_deviation"),
+    ("group_deviation", "leave_one_out"),
+    ("deviation", "reward"),
+    ("advantage", "ratio"),
+    ("value", "reward"),
+    ("next_value", "ahead"),
+    ("log_ratio", "logp"),
+    ("above", "values"),
+    ("any", "all"),
+    ("max", "min"),
 ]
 
 
@@ -182,7 +217,8 @@ def proofs() -> list[Callable[[], None]]:
     found: list[Callable[[], None]] = []
     for path in ("algorithms/test_values.py", "algorithms/test_parts.py", "ops/test_ops.py"):
         found += [
-            value for name, value in runpy.run_path(str(HERE.parents[1] / path)).items()
+            value
+            for name, value in runpy.run_path(str(HERE.parents[1] / path)).items()
             if name.startswith("test_") and not inspect.signature(value).parameters and not hasattr(value, "hypothesis")
         ]
     gradients = runpy.run_path(str(HERE.with_name("test_gradients.py")))

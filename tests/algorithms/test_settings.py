@@ -46,8 +46,10 @@ CLIP, INF, NAN = PPOClip(0.2, 0.2), float("inf"), float("nan")
         (lambda: ConstantLength(0), "algorithm.reduction.length=0"),
         (lambda: PolicyGradient(RewardAdvantage(), CLIP, K3(), -1.0), "algorithm.beta=-1.0"),
         (lambda: PolicyGradient(RewardAdvantage(), CLIP, NoKL(), 0.1), "algorithm.beta=0.1: .*type algorithm.beta=0"),
-        (lambda: PolicyGradient(GAE(1.0, 1.0, True), PPOClip(0.2, 0.2, "sequence"), K3(), 0.0),
-         "algorithm.surrogate.level: .*GAE.*type algorithm.surrogate.level=token"),
+        (
+            lambda: PolicyGradient(GAE(1.0, 1.0, True), PPOClip(0.2, 0.2, "sequence"), K3(), 0.0),
+            "algorithm.surrogate.level: .*GAE.*type algorithm.surrogate.level=token",
+        ),
     ],
 )
 def test_a_bad_setting_is_named(make: Any, message: str) -> None:
@@ -80,22 +82,29 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
     [
         (WeightedLikelihood(), "GC = r, w = m/(|o|·B)"),
         (DPO(beta=0.1), "GC = ±β·σ(-βh), w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)"),
-        (DPO(beta=0.1, label_smoothing=0.1),
-         "GC = ±β[(1-ε)·σ(-βh) - ε·σ(βh)], w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)"),
+        (
+            DPO(beta=0.1, label_smoothing=0.1),
+            "GC = ±β[(1-ε)·σ(-βh) - ε·σ(βh)], w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)",
+        ),
         (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04), "GC = Â·ρ·live(ρ) + β(π_ref/π - 1), w = m/(|o|·B)"),
-        (PolicyGradient(GroupNormalised(), CLIP, K3(True), 0.04),
-         "GC = Â·ρ·live(ρ) + β·ρ·(π_ref/π - 1), w = m/(|o|·B)"),
+        (
+            PolicyGradient(GroupNormalised(), CLIP, K3(True), 0.04),
+            "GC = Â·ρ·live(ρ) + β·ρ·(π_ref/π - 1), w = m/(|o|·B)",
+        ),
         (PolicyGradient(GroupNormalised(), CLIP, K2(), 0.04), "GC = Â·ρ·live(ρ) + β·log(π_ref/π), w = m/(|o|·B)"),
-        (PolicyGradient(GroupNormalised(), CLIP, K2(True), 0.04),
-         "GC = Â·ρ·live(ρ) + β·ρ·log(π_ref/π), w = m/(|o|·B)"),
+        (PolicyGradient(GroupNormalised(), CLIP, K2(True), 0.04), "GC = Â·ρ·live(ρ) + β·ρ·log(π_ref/π), w = m/(|o|·B)"),
         (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.0), "GC = Â·ρ·live(ρ), w = m/(|o|·B)"),
         (PolicyGradient(GroupNormalised(), CLIP, NoKL(), 0.0), "GC = Â·ρ·live(ρ), w = m/(|o|·B)"),
         (PolicyGradient(RewardAdvantage(), PPOClip(INF, INF), K3(), 0.0), "GC = Â·ρ, w = m/(|o|·B)"),
         (PolicyGradient(RewardAdvantage(), NoSurrogate(), K3(), 0.0), "GC = Â, w = m/(|o|·B)"),
-        (PolicyGradient(LeaveOneOut(), PPOClip(0.2, 0.2, "sequence"), KLInReward(), 0.1, SequenceSum()),
-         "GC = Â·s·live(s), w = m/B, s = Π_t ρ_t, r_t = r·1[last] - β·log(π_old/π_ref)"),
-        (PolicyGradient(GroupNormalised(), PPOClip(0.2, INF, "geometric"), K3(), 0.0),
-         "GC = Â·s·live(s), w = m/(|o|·B), s = (Π_t ρ_t)^(1/|o|)"),
+        (
+            PolicyGradient(LeaveOneOut(), PPOClip(0.2, 0.2, "sequence"), KLInReward(), 0.1, SequenceSum()),
+            "GC = Â·s·live(s), w = m/B, s = Π_t ρ_t, r_t = r·1[last] - β·log(π_old/π_ref)",
+        ),
+        (
+            PolicyGradient(GroupNormalised(), PPOClip(0.2, INF, "geometric"), K3(), 0.0),
+            "GC = Â·s·live(s), w = m/(|o|·B), s = (Π_t ρ_t)^(1/|o|)",
+        ),
     ],
 )
 def test_the_formula_says_what_is_on(algorithm: Algorithm, formula: str) -> None:

@@ -80,12 +80,23 @@ def test_weighted_likelihood_is_the_reward() -> None:
 def test_dpo_on_pairs_in_either_order_and_on_a_tie() -> None:
     # First pair: h = (0.3 + 0.2) - 0.1 = 0.4 (9 is not trained), βh = 0.2.
     # Second: o⁺ stands second: h = 0.6 - (-0.4) = 1, βh = 0.5. Third: a tie.
-    data = batch([[1, 1, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 1], [1, 1, 1]], [1, 0, -2, 5, 3, 3],
-                 [0, 0, 1, 1, 2, 2], logp_ref=[[-1.0] * 3] * 6)
+    data = batch(
+        [[1, 1, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 1, 1], [1, 1, 1]],
+        [1, 0, -2, 5, 3, 3],
+        [0, 0, 1, 1, 2, 2],
+        logp_ref=[[-1.0] * 3] * 6,
+    )
     logp = [[-0.7, -0.8, 9.0], [-0.9, 5.0, 5.0], [-1.4, 0.0, 0.0], [-0.4, 0.0, 0.0], [-1.0] * 3, [-0.5] * 3]
     first, second = 0.5 / (1 + math.exp(0.2)), 0.5 / (1 + math.exp(0.5))
-    near(coefficient(DPO(beta=0.5), data, logp), [first, first, 0], [-first, 0, 0], [-second, 0, 0], [second, 0, 0],
-         [0] * 3, [0] * 3)
+    near(
+        coefficient(DPO(beta=0.5), data, logp),
+        [first, first, 0],
+        [-first, 0, 0],
+        [-second, 0, 0],
+        [second, 0, 0],
+        [0] * 3,
+        [0] * 3,
+    )
     smooth = 0.5 * (0.9 / (1 + math.exp(0.2)) - 0.1 / (1 + math.exp(-0.2)))
     near(coefficient(DPO(beta=0.5, label_smoothing=0.1), data, logp)[:1], [smooth, smooth, 0])
     near(DPO(beta=0.5).reduction(data.mask, data.group)[:2], [1 / 3, 1 / 3, 0], [1 / 3, 0, 0])
@@ -115,8 +126,9 @@ def test_ppo_on_completions_of_one_token() -> None:
 def test_ppo_advantages_and_returns() -> None:
     # Token rewards: -β·log(π_old/π_ref) = -0.5·(0.2, -0.4), and r = 2 at the last trained token: -0.1, 2.2.
     # δ2 = 2.2 - 0.4 = 1.8; δ1 = -0.1 + 0.9·0.4 - 0.5 = -0.24; Â1 = -0.24 + 0.9·0.8·1.8 = 1.056.
-    data = batch([[1, 0, 1]], [2.0], [0], value=[[0.5, 7.0, 0.4]], logp_old=[[-1.0, -5.0, -1.0]],
-                 logp_ref=[[-1.2, -1.0, -0.6]])
+    data = batch(
+        [[1, 0, 1]], [2.0], [0], value=[[0.5, 7.0, 0.4]], logp_old=[[-1.0, -5.0, -1.0]], logp_ref=[[-1.2, -1.0, -0.6]]
+    )
     prepared = PolicyGradient(GAE(0.9, 0.8, False), CLIP, KLInReward(), 0.5).prepare(data)
     assert prepared.advantage is not None and prepared.returns is not None
     near(prepared.advantage, [1.056, 0, 1.8])
@@ -147,8 +159,11 @@ def test_grpo_clips_by_the_sign_of_the_advantage() -> None:
     data = batch([[1, 1, 1, 1]] * 2, [0, 1], [0, 0], logp_old=logs(*[[0.4] * 4] * 2))
     grpo = PolicyGradient(GroupNormalised(delta=1e-12), CLIP, K3(), 0.0)
     a = math.sqrt(0.5)
-    near(coefficient(grpo, data, logs(*[[0.2, 0.36, 0.5, 0.6]] * 2)),
-         [0, -0.9 * a, -1.25 * a, -1.5 * a], [0.5 * a, 0.9 * a, 1.25 * a, 0])
+    near(
+        coefficient(grpo, data, logs(*[[0.2, 0.36, 0.5, 0.6]] * 2)),
+        [0, -0.9 * a, -1.25 * a, -1.5 * a],
+        [0.5 * a, 0.9 * a, 1.25 * a, 0],
+    )
 
 
 def test_kl_terms_and_their_off_policy_forms() -> None:
@@ -163,8 +178,9 @@ def test_kl_terms_and_their_off_policy_forms() -> None:
 
 def test_a_kl_in_the_reward_serves_advantages_of_rows_too() -> None:
     # Σ log(π_old/π_ref) over trained tokens = 0.5 + 1.0 in the first row, 0 in the second; β = 0.2.
-    data = batch([[1, 0, 1], [1, 1, 1]], [1.0, 0.0], [0, 0], logp_old=[[-1.0] * 3] * 2,
-                 logp_ref=[[-1.5, 8.0, -2.0], [-1.0] * 3])
+    data = batch(
+        [[1, 0, 1], [1, 1, 1]], [1.0, 0.0], [0, 0], logp_old=[[-1.0] * 3] * 2, logp_ref=[[-1.5, 8.0, -2.0], [-1.0] * 3]
+    )
     near(advantage(PolicyGradient(RewardAdvantage(), CLIP, KLInReward(), 0.2), data), [0.7, 0, 0.7], [0] * 3)
     near(advantage(PolicyGradient(LeaveOneOut(), CLIP, KLInReward(), 0.2), data), [0.7, 0, 0.7], [-0.7] * 3)
 
@@ -205,8 +221,9 @@ def test_ratios_of_whole_completions() -> None:
 def test_gspo_on_single_tokens_is_grpo_without_kl() -> None:
     data = batch([[1]] * 4, [0, 1, 1, 3], [0] * 4, logp_old=logs([0.2], [0.5], [0.3], [0.9]))
     logp = logs([0.3], [0.45], [0.5], [0.8])
-    gspo, grpo = (PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.2, level=level), K3(), 0.0)
-                  for level in ("geometric", "token"))
+    gspo, grpo = (
+        PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.2, level=level), K3(), 0.0) for level in ("geometric", "token")
+    )
     near(coefficient(gspo, data, logp), *coefficient(grpo, data, logp))
 
 

@@ -47,7 +47,11 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         (Path(run_dir) / "summary.json").write_text(json.dumps(summary))
         return SimpleNamespace(returncode=0, stdout=json.dumps(summary))
 
-    monkeypatch.setattr("subprocess.run", start)
+    def popen(command: list[str], **options: Any) -> Any:
+        ended = start(command, **options)
+        return SimpleNamespace(returncode=ended.returncode, communicate=lambda: (ended.stdout, None))
+
+    monkeypatch.setattr("subprocess.Popen", popen)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return commands
@@ -83,3 +87,18 @@ def test_a_mistake_in_one_job_is_found_before_any_runs(
     assert main(["train", "-m", "recipe=grpo_math", "seed=0,1", "output_dir=a,b", "trainer.steps=2,3"]) == 2
     assert "would both write to a" in capsys.readouterr().err
     assert shell == []
+
+
+def test_a_job_that_was_interrupted_is_resumed(shell: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlft.cli.sweep.has_checkpoint", lambda folder: True)
+    commands: list[list[str]] = []
+
+    def popen(command: list[str], **_: Any) -> Any:
+        commands.append(command)
+        stopped = {"status": "stopped", "eval": {"accuracy_before": 0.1, "interval": None}}
+        return SimpleNamespace(returncode=0, communicate=lambda: (json.dumps(stopped), None))
+
+    monkeypatch.setattr("subprocess.Popen", popen)
+    assert main(["train", "-m", "recipe=grpo_math", "algorithm.beta=0,0.04", "--config-dir", "."]) == 0
+    assert [command[1:4] for command in commands] == [["-m", "rlft", "resume"]] * 2
+    assert all("--config-dir" not in command for command in commands)  # the recipe is frozen

@@ -44,6 +44,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]
 def leave(run_dir: Path, status: str) -> dict[str, Any]:
     summary = {
         "status": status,
+        "steps": 3,
         "run_dir": str(run_dir),
         "eval": EVAL,
         "totals": TOTALS,
@@ -156,3 +157,22 @@ def test_processes_that_fail_fail_the_run(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("subprocess.Popen", lambda *_, **__: SimpleNamespace(wait=lambda: 3))
     with pytest.raises(RunError, match="ended with status 3"):
         launch(plan, Arguments([], []), resume=False)
+
+
+def test_a_directory_is_one_recipes(runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "recipe=grpo_math", "output_dir=here"]) == 0
+    assert main(["train", "recipe=grpo_math", "output_dir=here", "trainer.stop_after=2"]) == 0
+    assert len(runs) == 1
+    capsys.readouterr()
+    assert main(["train", "recipe=grpo_math", "output_dir=here", "algorithm.beta=0.5"]) == 2
+    assert "holds a run of another recipe, which differs in algorithm.beta" in capsys.readouterr().err
+
+
+def test_what_was_interrupted_ends_with_130(runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(plan: Any, **_: Any) -> dict[str, Any]:
+        return {"status": "stopped", "steps": 3}
+
+    monkeypatch.setattr("rlft.train.train", stopped)
+    assert main(["train", "recipe=grpo_math", "output_dir=a"]) == 130
+    assert main(["train", "recipe=grpo_math", "output_dir=b", "trainer.stop_after=3"]) == 0
+    assert load_plan(Path("a")).recipe == "grpo_math"  # frozen before the run, so that a kill in set-up can be resumed

@@ -32,11 +32,17 @@ def test_ls_lists_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert "none" in capsys.readouterr().out
     config = compose(["recipe=grpo_math"]).config
     accuracy = {"accuracy_before": 0.1, "accuracy_after": 0.6, "interval": [0.4, 0.6]}
-    for name in ("a", "b"):
+    for name in ("a", "b", "c"):
         freeze(config, tmp_path / "runs" / name)
     (tmp_path / "runs" / "a" / "summary.json").write_text(json.dumps({"status": "finished", "eval": accuracy}))
+    early = {"accuracy_before": 0.1, "accuracy_after": None, "interval": None}
+    (tmp_path / "runs" / "c" / "summary.json").write_text(json.dumps({"status": "stopped", "eval": early}))
     assert main(["ls", "runs"]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["  runs/a  finished 10.0% → 60.0%", "  runs/b  unfinished"]
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "  runs/a  finished 10.0% → 60.0%",
+        "  runs/b  unfinished",
+        "  runs/c  stopped",
+    ]
 
 
 def test_show_prints_the_triple_and_a_recipe_that_yaml_reads(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +78,8 @@ def test_a_method_in_a_package_outside_is_shown(
 def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     adapters: list[Any] = []
 
-    def evaluate(plan: Any, adapter: str | None, trust_remote_code: bool) -> dict[str, Any]:
+    def evaluate(plan: Any, name: str, adapter: str | None, trust_remote_code: bool) -> dict[str, Any]:
+        assert name in ("base", "trained", "adapter")  # of the file that the answers go to
         adapters.append(adapter or (plan.model.path if plan.model.path != "embedded" else None))
         return {"n": 200, "accuracy": 0.6 if adapter else 0.1, "interval": [0.05, 0.65]}
 

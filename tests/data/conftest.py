@@ -76,7 +76,6 @@ def context(tmp_path: Path, said: list[str]) -> Make:
             chat=FakeChat(),
             sampler=sampler or FakeSampler(seed),
             score=score,
-            score_key="exact",
             cache_dir=tmp_path / "cache",
             say=said.append,
         )

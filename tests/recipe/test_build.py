@@ -1,5 +1,6 @@
 """Run directories, frozen recipes and what comes back from them."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -46,4 +47,22 @@ def test_a_run_is_named_by_what_it_computes() -> None:
 def test_a_class_may_refuse_its_values(tmp_path: Path) -> None:
     config = compose(["recipe=grpo_math", "reward.clip_low=2"]).config
     with pytest.raises(UserError, match=r"reward\.clip_low"):
+        build(config, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("trainer.steps=-5", "trainer.steps=-5: expected a number of at least 1"),
+        ("trainer.prompts_per_step=0", "trainer.prompts_per_step=0"),
+        ("trainer.learning_rate=-1", "trainer.learning_rate=-1"),
+        ("trainer.tokens_per_micro_batch=0", "trainer.tokens_per_micro_batch=0"),
+        ("trainer.beta2=1", "trainer.beta2=1"),
+        ("model.rank=0", "model.rank=0"),
+        ("model.dropout=2", "model.dropout=2"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(word: str, message: str, tmp_path: Path) -> None:
+    config = compose(["recipe=grpo_math", word]).config
+    with pytest.raises(UserError, match=re.escape(message)):
         build(config, tmp_path)
