@@ -34,17 +34,17 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]
     def train(plan: Any, resume: bool = False, trust_remote_code: bool = False) -> dict[str, Any]:
         calls.append({"plan": plan, "resume": resume, "trust": trust_remote_code})
         stopped = 0 < plan.trainer.stop_after < plan.trainer.steps
-        return leave(plan.run_dir, "stopped" if stopped else "finished")
+        return leave(plan.run_dir, "stopped" if stopped else "finished", plan.trainer.stop_after)
 
     monkeypatch.setattr("rlft.train.train", train)
     monkeypatch.chdir(tmp_path)
     return calls
 
 
-def leave(run_dir: Path, status: str) -> dict[str, Any]:
+def leave(run_dir: Path, status: str, steps: int = 3) -> dict[str, Any]:
     summary = {
         "status": status,
-        "steps": 3,
+        "steps": steps,
         "run_dir": str(run_dir),
         "eval": EVAL,
         "totals": TOTALS,

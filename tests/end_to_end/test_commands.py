@@ -57,7 +57,7 @@ def test_train_stop_resume_eval(rlft: Rlft, tiny: list[str], tmp_path: Path) -> 
     measured = rlft("eval", "run")
     assert measured["base"]["accuracy"] == finished["eval"]["accuracy_before"]
     assert measured["trained"]["accuracy"] == finished["eval"]["accuracy_after"]
-    assert [a["text"] for a in read(tmp_path / "run" / "eval_adapter.jsonl")] == [
+    assert [a["text"] for a in read(tmp_path / "run" / "eval_trained.jsonl")] == [
         a["text"] for a in read(tmp_path / "run" / "eval_after.jsonl")
     ]
     assert rlft("train", *words) == finished, "a finished run is not run again"

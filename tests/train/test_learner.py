@@ -9,7 +9,7 @@ from learners import LOTS, Case, Split, make, make_learner
 from torch import Tensor
 
 from rlft.algorithms import K3, GroupNormalised, PolicyGradient, PPOClip, WeightedLikelihood
-from rlft.base import Batch, RunError
+from rlft.base import Batch, RunError, UserError
 from rlft.models.policy import Policy
 from rlft.train.schedule import schedule
 
@@ -118,7 +118,7 @@ def test_dropout_is_on_while_the_policy_learns_and_never_else(dropout: float, mo
 def test_more_mini_batches_than_atoms_is_said() -> None:
     learner = make_learner(RFT, Split(LOTS), 1)
     learner.mini_batches = 99
-    with pytest.raises(ValueError, match="99 mini-batches were asked for, the batch has 11 completions"):
+    with pytest.raises(UserError, match=r"trainer\.mini_batches=99: the batch has 11 completions"):
         learner.update(learner.annotate(make(RFT)), 0)
 
 

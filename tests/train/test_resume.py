@@ -82,6 +82,6 @@ def test_the_bill_goes_on(tiny_dir: Path, tmp_path: Path) -> None:
     half = run(make_plan(tiny_dir, tmp_path / "half", "grpo", "trainer.steps=2"), resume=True)["totals"]
     assert {k: v for k, v in half.items() if k != "seconds"} == {k: v for k, v in whole.items() if k != "seconds"}
     records = lines(tmp_path / "half" / "metrics.jsonl")
-    assert half["seconds"] == pytest.approx(sum(r["time/step_s"] for r in records))
+    assert half["seconds"] > sum(r["time/step_s"] for r in records) > 0  # the data took some too
     assert half["generated_tokens"] == sum(r["tokens/generated"] for r in records) > 0
     assert half["trained_tokens"] == sum(r["tokens/trained"] for r in records) > 0

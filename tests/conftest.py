@@ -1,4 +1,6 @@
-"""Shapes and dtypes that the annotations promise are checked while tests run."""
+"""Shapes and dtypes that the annotations of ops and algorithms promise are checked while tests run.
+
+Installed here, before any test or doctest imports what is checked."""
 
 import sys
 from types import ModuleType
