@@ -24,7 +24,6 @@ def row(folder: Path) -> str:
         f"{100 * result['cut_share_before']:.0f}% → {100 * result['cut_share_after']:.0f}%",
         f"{totals['generated_tokens']:,}",
         f"{totals['trained_tokens']:,}",
-        f"{totals['seconds']:.0f}",
     ]
     return "| " + " | ".join(cells) + " |"
 
@@ -35,7 +34,7 @@ def main(folders: list[str]) -> None:
         raise SystemExit(__doc__)
     print(
         "| recipe | before (at the limit / 128 tokens) | after | difference, points [95%] | cut off "
-        "| generated tokens | trained tokens | training, s |\n|---|---|---|---|---|---|---|---|"
+        "| generated tokens | trained tokens |\n|---|---|---|---|---|---|---|"
     )
     for folder in folders:
         print(row(Path(folder)))

@@ -128,7 +128,7 @@ def show_summary(summary: dict[str, Any]) -> None:
         print(
             f"held-out accuracy {result['accuracy_before']:.1%} ({result['accuracy_before_long']:.1%} at "
             f"{result['long_tokens']} tokens) → {result['accuracy_after']:.1%}: {100 * result['difference']:+.1f} "
-            f"points [{100 * low:+.1f}, {100 * high:+.1f}] on the better of the two (95%, paired, n={result['n']}); "
+            f"points [{100 * low:+.1f}, {100 * high:+.1f}] over the better of the two (95%, paired, n={result['n']}); "
             f"cut off {result['cut_share_before']:.1%} → {result['cut_share_after']:.1%}"
         )
     if totals:

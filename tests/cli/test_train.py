@@ -73,7 +73,7 @@ def test_a_finished_run_is_shown_and_not_run_again(
     out, err = capsys.readouterr()
     assert json.loads(out)["eval"] == EVAL
     assert "nothing is run again" in err
-    assert "10.0% (15.0% at 128 tokens) → 60.0%: +45.0 points [+37.0, +53.0] on the better of the two" in err
+    assert "10.0% (15.0% at 128 tokens) → 60.0%: +45.0 points [+37.0, +53.0] over the better of the two" in err
     assert "cut off 50.0% → 1.0%\n12,345 tokens generated, 67,890 trained, 61 s of training, 2.50 GB at most" in err
     assert len(runs) == 1
     assert main([*words, "seed=1"]) == 0

@@ -163,7 +163,6 @@ def test_seed_noise_is_said_not_to_be_estimated(tmp_path: Path) -> None:
 
 
 def test_every_file_is_written_and_holds_the_same_numbers(tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
     out = tmp_path / "deep" / "out"
     result = compare([run(tmp_path, "sft", 20), run(tmp_path, "grpo", 60)], out)
     assert result["files"] == [str(out / f"compare.{end}") for end in ("json", "csv", "md", "png")]

@@ -153,7 +153,6 @@ def test_reductions_by_hand() -> None:
         assert weight.flatten().tolist() == pytest.approx([first, 0, first, 0, 0, 0, last, last, last], rel=1e-6)
 
 
-@pytest.mark.skipif(not hasattr(ops.row_sum, "__wrapped__"), reason="rlft.ops was imported before the checking hook")
 def test_annotations_are_checked_here() -> None:
     with pytest.raises(Exception, match="mask"):
         ops.row_sum(JUNK, MASK[:, :2])
