@@ -30,3 +30,8 @@ def test_every_shipped_recipe_is_in_the_table_of_methods() -> None:
     methods = README.split("## Methods")[1].split("### Measured")[0]
     for file in (ROOT / "recipes" / "recipe").glob("*.yaml"):
         assert f"`{file.stem}`" in methods, file.stem
+
+
+def test_every_recipe_of_the_embedded_model_has_a_measured_row() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| [\d.]+% / [\d.]+% \| [\d.]+% \|", README, re.MULTILINE)
+    assert sorted(rows) == sorted(file.stem for file in (ROOT / "recipes" / "recipe").glob("*_math.yaml"))
