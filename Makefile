@@ -21,14 +21,14 @@ test: .venv/.dev ## Run all tests and doctests, with the coverage of algorithms 
 check: format-check lint types imports test ## Run format, lint, type and import checks, then the tests
 
 fmt: .venv/.dev ## Format the code and apply safe lint fixes
-	$(BIN)/ruff format rlft tests
-	$(BIN)/ruff check --fix rlft tests
+	$(BIN)/ruff format rlft tests scripts
+	$(BIN)/ruff check --fix rlft tests scripts
 
 format-check: .venv/.dev
-	$(BIN)/ruff format --check rlft tests
+	$(BIN)/ruff format --check rlft tests scripts
 
 lint: .venv/.dev
-	$(BIN)/ruff check rlft tests
+	$(BIN)/ruff check rlft tests scripts
 
 types: .venv/.dev
 	$(BIN)/basedpyright
