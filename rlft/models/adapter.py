@@ -57,11 +57,8 @@ def merged(model: Any) -> Iterator[None]:
         for layer in layers:
             weight = layer.get_base_layer().weight
             kept.append((weight, weight.data))
-            weight.data = (
-                (weight.data.float() + layer.get_delta_weight(POLICY).float()).to(weight.dtype)
-                if (weight.dtype != torch.float64)
-                else weight.data + layer.get_delta_weight(POLICY)
-            )
+            wide = torch.promote_types(weight.dtype, torch.float32)
+            weight.data = (weight.data.to(wide) + layer.get_delta_weight(POLICY).to(wide)).to(weight.dtype)
     try:
         with only(model, None):
             yield

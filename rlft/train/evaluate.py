@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from rlft.base import UserError
-from rlft.evaluation.accuracy import accuracy, answer_greedily, cut_share, verify
+from rlft.evaluation.accuracy import accuracy, cut_share
 from rlft.evaluation.intervals import wilson
 from rlft.train import run_dir
 from rlft.train.examination import Examination
@@ -38,8 +38,7 @@ def evaluate_plan(
             raise UserError(
                 "there is no held-out question with a reference answer; set data.held_out_share or data.eval_file"
             )
-        groups = answer_greedily(session.sampler, examination.queries, examination.limit)
-        answers = session.processes.gather(verify(session.processes.share(groups), examination.verifier))
+        answers = examination.ask()
     finally:
         session.close()
     right = sum(a.correct for a in answers)

@@ -44,9 +44,13 @@ class Examination:
             self.session.say(_sentence(f"before, at most {limit} tokens", answers))
         self.session.processes.wait()
 
+    def ask(self) -> list[Answer]:
+        """Returns the model's answers at the recipe's limit, judged."""
+        return self._verify(answer_greedily(self.session.sampler, self.queries, self.limit))
+
     def now(self, name: str | None = None) -> float:
         """Returns the accuracy at the recipe's limit; writes the answers to eval_NAME.jsonl if a name is given."""
-        answers = self._verify(answer_greedily(self.session.sampler, self.queries, self.limit))
+        answers = self.ask()
         if name:
             if self.session.processes.first:
                 run_dir.write_answers(self._file(name), answers)

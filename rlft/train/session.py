@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ class Session:
         """Forward passes of the roles per batch; a critic also learns, which is three more."""
         return len(self.roles) + (3 * self.plan.trainer.epochs if "critic" in self.roles else 0)
 
-    @property
+    @cached_property
     def weights(self) -> int:
         """Parameters that a token goes through: the bare model's without an embedding that is not also the head."""
         base = self.policy.base
