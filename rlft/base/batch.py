@@ -111,19 +111,28 @@ class Batch:
         return self.rows(torch.cat(share) if share else torch.empty(0, dtype=torch.long))
 
     def micro_batches(
-        self, atom: Literal["completion", "group"], max_tokens: int | None = None, max_atoms: int | None = None
+        self,
+        atom: Literal["completion", "group"],
+        max_tokens: int | None = None,
+        max_atoms: int | None = None,
+        flat: bool = False,
     ) -> list["Batch"]:
-        """Splits into parts of whole atoms that hold at most `max_tokens` positions each, padding and prompts included
-        (an atom larger than that stands alone), and at most `max_atoms` atoms. Rows of like length go together."""
+        """Splits into parts of whole atoms that hold at most `max_tokens` positions each, prompts included (an atom
+        larger than that stands alone), and at most `max_atoms` atoms. Rows of a group stay together as far as they may,
+        since they share a prompt, and groups of like length go together. Padding counts, unless the model takes rows
+        `flat`."""
         lengths, prompts = integers(self.attention.sum(1)), integers(self.prompt_mask.sum(1))
         owners = integers(self.group)
+        longest: dict[int, int] = {}
+        for owner, length in zip(owners, lengths, strict=True):
+            longest[owner] = max(length, longest.get(owner, 0))
         atoms = [integers(rows) for rows in self.atoms(atom)]
+        atoms.sort(key=lambda rows: (longest[owners[rows[0]]], owners[rows[0]], max(lengths[row] for row in rows)))
         parts: list[list[int]] = []
         count = 0  # atoms in the last part
-        for rows in sorted(atoms, key=lambda rows: max(lengths[row] for row in rows)):
+        for rows in atoms:
             together = [*parts[-1], *rows] if parts else rows
-            groups = {owners[row] for row in together}
-            size = len(together) * max(lengths[row] for row in together) + len(groups) * max(prompts[g] for g in groups)
+            size = _positions([lengths[r] for r in together], [prompts[g] for g in {owners[r] for r in together}], flat)
             room = (max_tokens is None or size <= max_tokens) and (max_atoms is None or count < max_atoms)
             if parts and room:
                 parts[-1], count = together, count + 1
@@ -131,6 +140,12 @@ class Batch:
                 parts.append(rows)
                 count = 1
         return [self.rows(torch.tensor(part)) for part in parts]
+
+
+def _positions(lengths: list[int], prompts: list[int], flat: bool) -> int:
+    if flat:
+        return sum(lengths) + sum(prompts)
+    return len(lengths) * max(lengths) + len(prompts) * max(prompts)
 
 
 def integers(values: Tensor) -> list[int]:

@@ -1,10 +1,13 @@
-"""A key-value cache for sampling: buffers allocated once, rows that can be dropped."""
+"""Decoding through transformers: a key-value cache in buffers allocated once, whose rows can be dropped; or none."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicLayer
+from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+
+from rlft.models.decode import left_padded
+from rlft.models.policy import Policy
 
 
 class BufferLayer(DynamicLayer):
@@ -52,6 +55,70 @@ def keep_rows(cache: Cache, rows: Tensor) -> None:
     layers: Any = cache.layers
     for layer in layers:
         layer.keep(rows)
+
+
+class CachedDecoder:
+    """One prefill per query, its cache expanded to the query's rows."""
+
+    def __init__(self, policy: Policy):
+        self.policy = policy
+        self.logits = policy.logits
+
+    def start(self, prompts: list[list[int]], count: int, limit: int) -> Tensor:
+        """See `rlft.models.decode.Decoder`."""
+        ids, mask = left_padded(prompts, self.policy.device)
+        cache = DynamicCache()  # of whole layers: a sliding window is the mask's affair
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        out = self.policy.decoder(input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache)
+        group = torch.arange(len(prompts), device=ids.device).repeat_interleave(count)
+        self.cache = expand_cache(cache, group, ids.shape[1] + limit)
+        self.mask, self.position = mask[group], positions[group, -1:]
+        return out.last_hidden_state[group, -1]
+
+    def advance(self, token: Tensor) -> Tensor:
+        """See `rlft.models.decode.Decoder`."""
+        self.mask = torch.cat([self.mask, torch.ones_like(self.mask[:, :1])], 1)
+        self.position = self.position + 1
+        return self.policy.decoder(
+            input_ids=token[:, None],
+            attention_mask=self.mask,
+            position_ids=self.position,
+            past_key_values=self.cache,
+        ).last_hidden_state[:, -1]
+
+    def keep(self, rows: Tensor) -> None:
+        """See `rlft.models.decode.Decoder`."""
+        keep_rows(self.cache, rows)
+        self.mask, self.position = self.mask[rows], self.position[rows]
+
+
+class WholeDecoder:
+    """Every row with its whole prompt at every token, for models whose cache cannot be shared: slow, and right."""
+
+    def __init__(self, policy: Policy):
+        self.policy = policy
+        self.logits = policy.logits
+
+    def start(self, prompts: list[list[int]], count: int, limit: int) -> Tensor:
+        """See `rlft.models.decode.Decoder`."""
+        self.rows = [list(p) for p in prompts for _ in range(count)]
+        return self._states()
+
+    def advance(self, token: Tensor) -> Tensor:
+        """See `rlft.models.decode.Decoder`."""
+        for row, new in zip(self.rows, token.tolist(), strict=True):
+            row.append(new)
+        return self._states()
+
+    def keep(self, rows: Tensor) -> None:
+        """See `rlft.models.decode.Decoder`."""
+        self.rows = [self.rows[i] for i in rows.tolist()]
+
+    def _states(self) -> Tensor:
+        ids, mask = left_padded(self.rows, self.policy.device)
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        out = self.policy.decoder(input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=False)
+        return out.last_hidden_state[:, -1]
 
 
 def _roomy(part: Tensor, capacity: int) -> Tensor:

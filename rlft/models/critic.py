@@ -72,7 +72,7 @@ class CriticRole(Role):
         loss_sum = 0.0
         mine = mini.mine(self.processes.rank, self.processes.world, self.atom)
         with self._active() as body:
-            for micro in mine.micro_batches(self.atom, self.tokens) if len(mine) else []:
+            for micro in mine.micro_batches(self.atom, self.tokens, flat=body.flat) if len(mine) else []:
                 micro = micro.to(body.device)
                 loss = self._loss(self.values(body, micro), micro)
                 if not bool(torch.isfinite(loss)):
@@ -95,7 +95,7 @@ class CriticRole(Role):
 
     def values(self, body: Policy, micro: Batch) -> Tensor:
         """Returns V [B, T], 0 where nothing is trained."""
-        hidden = body.hidden(micro)[micro.mask]
+        hidden = body.hidden(micro)
         value = self.head(hidden.to(self.head.weight.dtype))[:, 0]
         return torch.zeros(micro.mask.shape, dtype=value.dtype, device=value.device).masked_scatter(micro.mask, value)
 

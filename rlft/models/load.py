@@ -56,6 +56,8 @@ def load(
         model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         raise UserError(f"model.path={source}: {_first_line(error)}; give a local folder or a hub id") from error
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()  # or the file stays mapped, beside whatever replaces a weight
     if config.chat_template:
         tokenizer.chat_template = _read_template(config.chat_template)
     generation: GenerationConfig = model.generation_config

@@ -7,21 +7,25 @@ import torch
 from torch import Tensor, nn
 
 from rlft.base import Batch, UserError
+from rlft.models.native import Native, native_model
 from rlft.ops.logprob import linear_logp
 
 SAME = 1e-3  # relative: two ways of computing hidden states that differ by more than this in float32 are not the same
-CHUNK_NUMBERS = 2**24  # logits held at once
+CHUNK_NUMBERS = 3 * 2**22  # logits held at once
 
 
 class Policy(nn.Module):
     """π_θ: scores completions.
 
-    Where the model's cache allows it, each prompt runs once and its keys and values, gradient and all, are expanded to
-    the completions of its group; otherwise every completion runs with its whole prompt.
+    Models of the Llama family with plain LoRA run natively on the CPU (`rlft.models.native`). Others run through
+    transformers: where the model's cache allows it, each prompt runs once and its keys and values, gradient and all,
+    are expanded to the completions of its group; otherwise every completion runs with its whole prompt.
 
     Attributes:
         model: a causal language model, with or without a PEFT adapter.
+        native: the native path, None where the model has none.
         shares_prompts: whether prompts run once per group.
+        recompute: whether backward computes each layer's activations again; set by `checkpoint`.
     """
 
     def __init__(self, model: Any, say: Callable[[str], None]):
@@ -30,13 +34,15 @@ class Policy(nn.Module):
         self.base = model.get_base_model() if hasattr(model, "get_base_model") else model
         self.decoder = getattr(self.base, self.base.base_model_prefix, None) or self.base.model
         self.shares_prompts = True
+        self.recompute = False
         self.plain_head = _has_plain_head(self.base)
         if not self._head_is_known():
             raise UserError(
                 f"model.path: {type(self.base).__name__} does more to its logits than rlft knows of (a linear head, a "
                 "scale, a cap), so that log π would be wrong; take another model"
             )
-        if not self._sharing_is_exact():
+        self.native = self._native(say)
+        if self.native is None and not self._is_exact(self._shared):
             self.shares_prompts = False
             say(f"{type(self.base).__name__}: prompts run once per completion (its cache cannot be shared by a group)")
 
@@ -44,6 +50,24 @@ class Policy(nn.Module):
     def device(self) -> torch.device:
         """Where the model is."""
         return next(self.model.parameters()).device
+
+    def checkpoint(self, on: bool) -> None:
+        """Switches gradient checkpointing on or off. Raises UserError if the model cannot."""
+        self.recompute = on
+        if self.native is not None:
+            self.native.recompute = on
+        elif on and not getattr(self.base, "supports_gradient_checkpointing", False):
+            raise UserError(
+                f"trainer.gradient_checkpointing=on: {type(self.base).__name__} has none; type "
+                "trainer.gradient_checkpointing=off"
+            )
+        elif on:
+            self.base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    @property
+    def flat(self) -> bool:
+        """Whether rows go through the model without padding."""
+        return self.native is not None
 
     @property
     def score_dtype(self) -> torch.dtype:
@@ -54,28 +78,32 @@ class Policy(nn.Module):
         """Returns log π_θ(o_t | q, o_<t) [B, T] in nats, 0 where nothing is trained, and without gradient the entropy
         of each of those distributions [B, T], nats."""
         batch = batch.to(self.device)
-        hidden = self.hidden(batch)
         mask = batch.mask
+        hidden, target = self.hidden(batch), batch.completion_ids[mask]
         head = self.base.get_output_embeddings()
         width = head.weight.shape[0]
         logp, entropy = (
             linear_logp(
-                hidden[mask],
+                hidden,
                 head.weight,
-                batch.completion_ids[mask],
+                target,
                 max(16, CHUNK_NUMBERS // width),
                 bias=getattr(head, "bias", None),
                 return_entropy=True,
             )
             if self.plain_head
-            else self._through_logits(hidden[mask], batch.completion_ids[mask])
+            else self._through_logits(hidden, target)
         )
         blank = torch.zeros(mask.shape, dtype=logp.dtype, device=logp.device)
         return blank.masked_scatter(mask, logp), blank.masked_scatter(mask, entropy)
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Returns the last hidden state [B, T, D] of the position before each completion token."""
-        return self._shared(batch) if self.shares_prompts else self._whole(batch)
+        """Returns the last hidden state [M, D] of the position before each trained token, in the mask's order."""
+        if self.native is not None:
+            return self.native.hidden(batch)
+        if self.recompute and torch.is_grad_enabled():
+            return self._recomputed(batch)[batch.mask]
+        return (self._shared(batch) if self.shares_prompts else self._whole(batch))[batch.mask]
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Returns the logits [N, V] of hidden states [N, D], as the model itself scales and caps them."""
@@ -124,30 +152,47 @@ class Policy(nn.Module):
         out = self.decoder(input_ids=ids, attention_mask=seen.long(), position_ids=_positions(seen), use_cache=False)
         return out.last_hidden_state[:, batch.prompt_ids.shape[1] - 1 :]
 
-    @torch.no_grad()
-    def _sharing_is_exact(self) -> bool:
-        """Tries both ways on three short rows; models whose cache works otherwise differ or raise."""
-        device = self.device
-        prompt = torch.tensor([[0, 5, 7, 9], [4, 5, 6, 8]], device=device)
-        tokens = torch.tensor([[3, 4, 5], [6, 7, 0], [5, 3, 9]], device=device)
-        ones = torch.ones_like(tokens, dtype=torch.bool)
-        ones[1, 2] = False
-        probe = Batch(
-            prompt_ids=prompt,
-            prompt_mask=torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]], device=device).bool(),
-            completion_ids=tokens,
-            attention=ones,
-            mask=ones,
-            group=torch.tensor([0, 0, 1], device=device),
-            finished=ones[:, 0],
-            reward=torch.zeros(3, device=device),
-        )
-        whole = self._whole(probe)[ones].float()
+    def _recomputed(self, batch: Batch) -> Tensor:
+        """Whole sequences with checkpointed layers: those of transformers drop any cache, and with it a shared prompt.
+        They checkpoint in training mode only; the modules inside keep theirs, or dropout would come on."""
+        layers = [m for m in self.decoder.modules() if getattr(m, "gradient_checkpointing", False)]
+        modes = [layer.training for layer in layers]
+        for layer in layers:
+            layer.training = True
         try:
-            shared = self._shared(probe)[ones].float()
+            return self._whole(batch)
+        finally:
+            for layer, mode in zip(layers, modes, strict=True):
+                layer.training = mode
+
+    def _native(self, say: Callable[[str], None]) -> Native | None:
+        """The native path if the model has one and it computes what transformers does."""
+        native = native_model(self.base, self.decoder)
+        if isinstance(native, str):
+            say(f"{type(self.base).__name__}: runs through transformers ({native})")
+            return None
+        depth = self.decoder.config.num_hidden_layers
+        # One block alone: over many, half precisions drift apart however right both ways are.
+        self.decoder.config.num_hidden_layers = 1
+        try:
+            exact = self._is_exact(native.hidden)
+        finally:
+            self.decoder.config.num_hidden_layers = depth
+        if not exact:
+            say(f"{type(self.base).__name__}: runs through transformers (the native path computes something else)")
+            return None
+        return native
+
+    @torch.no_grad()
+    def _is_exact(self, hidden: Callable[[Batch], Tensor]) -> bool:
+        """Tries a way of computing hidden states against whole sequences; where it is wrong it differs or raises."""
+        probe = _probe(self.device)
+        whole = self._whole(probe)[probe.mask]
+        try:
+            found = hidden(probe)
         except (AttributeError, LookupError, TypeError, ValueError, RuntimeError):
             return False
-        return self._same(shared, whole)
+        return self._same(found if found.ndim == 2 else found[probe.mask], whole)
 
     @torch.no_grad()
     def _head_is_known(self) -> bool:
@@ -159,6 +204,22 @@ class Policy(nn.Module):
     def _same(self, found: Tensor, expected: Tensor) -> bool:
         tolerance = max(SAME, 8 * torch.finfo(next(self.model.parameters()).dtype).eps)
         return bool((found.float() - expected.float()).norm() <= tolerance * expected.float().norm())
+
+
+def _probe(device: torch.device) -> Batch:
+    """Three short rows: two of them share a prompt, one ends early."""
+    tokens = torch.tensor([[3, 4, 5], [6, 7, 0], [5, 3, 9]])
+    mask = tokens > 0
+    return Batch(
+        prompt_ids=torch.tensor([[0, 5, 7, 9], [4, 5, 6, 8]]),
+        prompt_mask=torch.tensor([[0, 1, 1, 1], [1, 1, 1, 1]]).bool(),
+        completion_ids=tokens,
+        attention=mask,
+        mask=mask,
+        group=torch.tensor([0, 0, 1]),
+        finished=mask[:, 0],
+        reward=torch.zeros(3),
+    ).to(device)
 
 
 def _positions(mask: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def over_processes(
     result = torch.zeros(batch.mask.shape, dtype=torch.float64)
     marked = batch.replace(row=torch.arange(len(batch), device=batch.group.device))
     mine = marked.mine(processes.rank, processes.world, atom)
-    for micro in mine.micro_batches(atom, tokens) if len(mine) else []:
+    for micro in mine.micro_batches(atom, tokens, flat=policy.flat) if len(mine) else []:
         values = score(micro)
         assert micro.row is not None
         result[micro.row.cpu(), : values.shape[1]] = values.cpu().double()

@@ -9,6 +9,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Row = Float[Tensor, " N"]
+BLOCK = 3 * 2**19  # float32 numbers worked on at once: two such buffers fit the cache of a small machine
 
 
 @overload
@@ -88,13 +89,11 @@ def _spans(rows: int, chunk: int) -> list[slice]:
     return [slice(start, min(start + chunk, rows)) for start in range(0, rows, chunk)]
 
 
-def _log_softmax(hidden: Tensor, weight: Tensor, bias: Tensor | None, temperature: float) -> Tensor:
-    """Returns log softmax [n, V] of one chunk of rows."""
-    logits = functional.linear(hidden, weight, bias)
-    wide = torch.promote_types(logits.dtype, torch.float32)
-    if temperature != 1.0:
-        logits = logits.to(wide) / temperature
-    return torch.log_softmax(logits, -1, dtype=wide)
+def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None, out: Tensor) -> Tensor:
+    """Writes the logits of one chunk of rows [n, D] into `out` [n, V]."""
+    if bias is None:
+        return torch.mm(hidden, weight.T, out=out)
+    return torch.addmm(bias, hidden, weight.T, out=out)
 
 
 def _forward(
@@ -107,17 +106,40 @@ def _forward(
     with_entropy: bool,
     with_direction: bool,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Returns log π [N], entropy [N] and ∂ log π/∂ hidden [N, D]; the last two if asked for."""
-    logp = torch.empty(len(hidden), dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+    """Returns log π [N], entropy [N] and ∂ log π/∂ hidden [N, D]; the last two if asked for.
+
+    With z = logits - max and e = exp z: log π = z_target - log Σe, entropy = log Σe - Σ z·e / Σe, and the mean of the
+    weights under p is e · weight / Σe. All is written into buffers made once, a few rows at a time so that they stay in
+    the processor's cache.
+    """
+    rows, width = min(chunk, len(hidden)), weight.shape[0]
+    wide = torch.promote_types(hidden.dtype, torch.float32)
+    logp = torch.empty(len(hidden), dtype=wide, device=hidden.device)
     entropy = torch.empty_like(logp) if with_entropy else None
     direction = torch.empty_like(hidden) if with_direction else None
+    few = max(1, min(rows, BLOCK // width))
+    room = hidden.new_empty(rows, width)
+    z, e = (torch.empty(few, width, dtype=wide, device=hidden.device) for _ in range(2))
+    total = torch.empty(rows, 1, dtype=wide, device=hidden.device)
     for span in _spans(len(hidden), chunk):
-        log_p = _log_softmax(hidden[span], weight, bias, temperature)
-        logp[span] = log_p.gather(1, target[span, None])[:, 0]
-        if entropy is not None:
-            entropy[span] = -log_p.exp().mul_(log_p).sum(-1)  # pairwise; a dot product loses three digits more
+        logits = _logits(hidden[span], weight, bias, room[: span.stop - span.start])
+        for part in _spans(len(logits), few):
+            size = part.stop - part.start
+            at = slice(span.start + part.start, span.start + part.stop)
+            z[:size] = logits[part]
+            if temperature != 1.0:
+                z[:size] /= temperature
+            z[:size] -= z[:size].amax(1, keepdim=True)
+            chosen = z[:size].gather(1, target[at, None])[:, 0]
+            total[part] = torch.exp(z[:size], out=e[:size]).sum(1, keepdim=True)
+            log_total = total[part, 0].log()
+            logp[at] = chosen - log_total
+            if direction is not None:
+                logits[part] = e[:size]
+            if entropy is not None:
+                entropy[at] = log_total - z[:size].mul_(e[:size]).sum(1) / total[part, 0]
         if direction is not None:
-            mean = log_p.exp_().to(weight.dtype) @ weight
+            mean = (logits @ weight).div_(total[: len(logits)])
             direction[span] = (weight[target[span]] - mean) / temperature
     return logp, entropy, direction
 
@@ -174,7 +196,8 @@ def _head_gradient(
     d_weight = torch.zeros(weight.shape, dtype=wide, device=weight.device)
     d_bias = torch.zeros(len(weight), dtype=wide, device=weight.device)
     for span in _spans(len(hidden), chunk):
-        d_logits = _log_softmax(hidden[span], weight, bias, temperature).exp_().neg_()
+        logits = functional.linear(hidden[span], weight, bias).to(wide) / temperature
+        d_logits = torch.softmax(logits, -1).neg_()
         d_logits.scatter_add_(1, target[span, None], torch.ones_like(grad[span, None]))
         d_logits.mul_(grad[span, None] / temperature)
         d_weight += (d_logits.to(hidden.dtype).T @ hidden[span]).to(wide)

@@ -9,8 +9,10 @@ import transformers as hf
 from tiny import NumberChat, direct, random_batch, tiny_model, with_adapter
 
 from rlft.base import Batch, Sampling, UserError
+from rlft.models.cache import CachedDecoder, WholeDecoder
+from rlft.models.decode import decode
 from rlft.models.policy import Policy
-from rlft.models.sampler import _decode, _generate
+from rlft.models.sampler import decoder_of
 
 WIDE: dict[str, Any] = {
     "vocab_size": 64,
@@ -74,7 +76,8 @@ def test_scores_are_the_models_own(name: str) -> None:
     policy = Policy(model, said.append)
     assert policy.plain_head == (name not in OWN_LOGITS)
     assert policy.shares_prompts == (name not in NOT_SHARED)
-    assert [type(model).__name__ in text for text in said] == [True] * (name in NOT_SHARED)
+    assert policy.native is None and all(text.startswith(type(model).__name__) for text in said)
+    assert ["once per completion" in text for text in said] == [False] + [True] * (name in NOT_SHARED)
     logp, entropy = policy(long_batch())
     expected, expected_entropy = direct(model, long_batch())
     assert (logp - expected).abs().max() < 2e-5
@@ -94,11 +97,12 @@ def test_samples_are_drawn_from_the_models_own_distribution(name: str) -> None:
     policy = Policy(model, lambda _: None)
     prompts = [list(range(3, 18)), [20, 21, 22]]
     draws = torch.rand(6, 12, generator=torch.Generator().manual_seed(3))
-    sampling, chat = Sampling(max_tokens=12), NumberChat()
+    sampling, ends = Sampling(max_tokens=12), frozenset(NumberChat().eos_ids)
     with torch.no_grad():
-        drawn = _generate(policy, prompts, draws, sampling, chat)
-        if policy.shares_prompts:
-            assert [ids for ids, _ in _decode(policy, prompts, draws, sampling, chat)] == [ids for ids, _ in drawn]
+        drawn = decode(WholeDecoder(policy), prompts, draws, sampling, ends)
+        fastest = decoder_of(policy)
+        assert isinstance(fastest, CachedDecoder if policy.shares_prompts else WholeDecoder)
+        assert [ids for ids, _ in decode(fastest, prompts, draws, sampling, ends)] == [ids for ids, _ in drawn]
         for i, (ids, logps) in enumerate(drawn):
             prompt = prompts[i // 3]
             logits = model(torch.tensor([prompt + ids]), use_cache=False).logits[0, len(prompt) - 1 : -1]
@@ -122,6 +126,6 @@ def test_an_adapter_on_the_head_is_scored_and_sampled_with() -> None:
             assert (direct(model, batch)[0] - expected).abs().max() > 0.1
         assert (policy(batch)[0] - expected).abs().max() < 1e-9
         assert (policy(batch)[1] - entropy).abs().max() < 1e-9
-        hidden = policy.hidden(batch)[batch.mask]
+        hidden = policy.hidden(batch)
         logp = torch.log_softmax(policy.logits(hidden), -1).gather(1, batch.completion_ids[batch.mask][:, None])[:, 0]
         assert (logp - expected[batch.mask]).abs().max() < 1e-9

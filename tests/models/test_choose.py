@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlft.base import Sampling
-from rlft.models.sampler import choose
+from rlft.models.decode import choose
 
 P = [0.02, 0.30, 0.08, 0.25, 0.15, 0.05, 0.10, 0.05]  # two equal ones at 5 and 7
 LOGITS = torch.tensor(P).log() + 3.0

@@ -4,11 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import SIZES, VOCABULARY, direct, make_batch, random_batch, tiny_model, with_adapter
-from torch import Tensor
+from tiny import SIZES, VOCABULARY, direct, gradient, make_batch, random_batch, tiny_model, weights, with_adapter
 from transformers import LlamaConfig
 
-from rlft.base import Batch
 from rlft.models.policy import Policy
 
 LAYOUTS = {
@@ -20,24 +18,15 @@ LAYOUTS = {
 }
 
 
-def gradient(model: Any, logp: Tensor, weight: Tensor) -> Tensor:
-    model.zero_grad()
-    logp.backward(weight.to(logp.dtype))
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-
-
-def weights(batch: Batch) -> Tensor:
-    return torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * batch.mask
-
-
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("shared", [True, False])
-def test_logp_entropy_and_gradient_are_those_of_whole_sequences(layout: str, shared: bool) -> None:
+@pytest.mark.parametrize("way", ["native", "shared", "whole"])
+def test_logp_entropy_and_gradient_are_those_of_whole_sequences(layout: str, way: str) -> None:
     batch = LAYOUTS[layout]
     model = with_adapter(tiny_model())
     policy = Policy(model, print)
-    assert policy.shares_prompts and policy.plain_head
-    policy.shares_prompts = shared
+    assert policy.native is not None and policy.shares_prompts and policy.plain_head
+    policy.native = policy.native if way == "native" else None
+    policy.shares_prompts = way == "shared"
     logp, entropy = policy(batch)
     expected, expected_entropy = direct(model, batch)
     assert logp.dtype == torch.float64

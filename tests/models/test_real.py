@@ -1,34 +1,27 @@
-"""The pretrained model: greedy answers are those of transformers, and samples have the policy's log-probabilities."""
+"""The pretrained model: greedy answers, scores and gradients are those of transformers, and samples the policy's."""
 
 from typing import Any
 
 import pytest
+import reasoning_gym
 import torch
-from tiny import make_batch
+from tiny import direct, gradient, make_batch, weights
 
 from rlft.base import Processes, Query, Sampling
+from rlft.models.decode import left_padded
 from rlft.models.load import Loaded
 from rlft.models.policy import Policy
 from rlft.models.roles import Reference
-from rlft.models.sampler import PolicySampler, left_padded
+from rlft.models.sampler import PolicySampler
 
 pytestmark = pytest.mark.real
 
-QUESTIONS = [
-    "What is 12 + 7?",
-    "Name a colour.",
-    "What is the capital of France?",
-    "Say hello in Spanish.",
-    "2 + 2 = ?",
-    "Write one word that rhymes with cat.",
-    "How many legs has a spider?",
-    "Count from 1 to 5.",
-    "What is 9 times 8?",
-    "Is water wet? Answer yes or no, and say in a sentence why that is so.",
-    "Who wrote Hamlet?",
-    "Spell the word dog.",
-]
-QUERIES = [Query(text, ({"role": "user", "content": text},)) for text in QUESTIONS]
+TASKS = ("chain_sum", "lcm", "simple_equations", "calendar_arithmetic", "spell_backward")
+
+
+def questions(each: int) -> list[Query]:
+    rows = [row for task in TASKS for row in reasoning_gym.create_dataset(task, seed=0, size=each)]
+    return [Query(row["question"], ({"role": "user", "content": row["question"]},)) for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +31,9 @@ def sampler(real: Loaded) -> PolicySampler:
 
 
 def test_greedy_tokens_are_those_of_generate(real: Loaded, sampler: PolicySampler) -> None:
-    limit = 10
-    groups = sampler.sample(QUERIES, 1, Sampling(max_tokens=limit, temperature=0), purpose="evaluate", step=0)
-    ids, mask = left_padded([real.chat.prompt(q.messages) for q in QUERIES], torch.device("cpu"))
+    limit, queries = 16, questions(10)
+    groups = sampler.sample(queries, 1, Sampling(max_tokens=limit, temperature=0), purpose="evaluate", step=0)
+    ids, mask = left_padded([real.chat.prompt(q.messages) for q in queries], torch.device("cpu"))
     ends = sorted(real.chat.eos_ids)
     model: Any = real.model
     drawn = model.generate(
@@ -51,14 +44,24 @@ def test_greedy_tokens_are_those_of_generate(real: Loaded, sampler: PolicySample
         assert row[: len(completion.token_ids)] == list(completion.token_ids)
         assert completion.finished == (completion.token_ids[-1] in ends)
         assert completion.finished or len(completion.token_ids) == limit
-    assert len({g.completions[0].token_ids for g in groups}) == 12
+    assert len(groups) == 50 and len({g.completions[0].token_ids for g in groups}) > 40
 
 
-def test_samples_have_the_policys_log_probabilities(real: Loaded, sampler: PolicySampler) -> None:
-    groups = sampler.sample(QUERIES[:3], 4, Sampling(max_tokens=12), purpose="train", step=0)
+def test_scores_and_gradient_are_those_of_transformers(real: Loaded, sampler: PolicySampler) -> None:
+    """On samples of the policy: log π of transformers' own logits, and the gradient of the path without any of ours."""
+    groups = sampler.sample(questions(1)[:4], 3, Sampling(max_tokens=32), purpose="train", step=1)
     prompts = [real.chat.prompt(g.query.messages) for g in groups]
     batch = make_batch(prompts, [[list(c.token_ids) for c in g.completions] for g in groups])
+    assert sampler.policy.native is not None
+    plain = Policy(real.model, print)
+    plain.native, plain.shares_prompts = None, False
+    logp, entropy = sampler.policy(batch)
+    ours = gradient(real.model, logp, weights(batch))
+    theirs = gradient(real.model, plain(batch)[0], weights(batch))
+    assert (ours - theirs).norm() < 1e-4 * theirs.norm()
+    real.model.zero_grad()
     with torch.no_grad():
-        logp = sampler.policy(batch)[0][batch.mask]
+        expected, expected_entropy = direct(real.model, batch)
+    assert (logp - expected).abs().max() < 1e-4 and (entropy - expected_entropy).abs().max() < 1e-4
     sampled = torch.cat([torch.tensor(c.logps) for g in groups for c in g.completions])
-    assert (logp - sampled).abs().max() < 1e-4
+    assert (expected[batch.mask] - sampled).abs().max() < 1e-4

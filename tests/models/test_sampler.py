@@ -7,11 +7,15 @@ import torch
 from tiny import END, NumberChat, make_batch, tiny_model, with_adapter
 
 from rlft.base import Completion, Group, Processes, Query, Sampling
+from rlft.models import decode as decoding
 from rlft.models import sampler as module
 from rlft.models.adapter import only
+from rlft.models.cache import CachedDecoder, WholeDecoder
+from rlft.models.decode import Decoder, decode, left_padded
+from rlft.models.native import NativeDecoder, read_head
 from rlft.models.policy import Policy
 from rlft.models.roles import Reference
-from rlft.models.sampler import PolicySampler, _decode, _generate, left_padded
+from rlft.models.sampler import PolicySampler
 
 SAMPLING = Sampling(max_tokens=12)
 CHAT: Any = NumberChat()
@@ -79,17 +83,23 @@ def test_dropping_rows_that_have_ended_changes_no_other(
     model: Any, monkeypatch: pytest.MonkeyPatch, compact: float
 ) -> None:
     chat: Any = NumberChat((2, 7, 11, 19, 23, 31, 40, 41, 50, 60))  # many ends: rows end at every length
-    monkeypatch.setattr(module, "COMPACT", compact)
+    monkeypatch.setattr(decoding, "COMPACT", compact)
     sampler = make_sampler(model, chat=chat)
     policy = sampler.policy
     prompts = [chat.prompt(q.messages) for q in QUERIES]
     draws = torch.rand(20, 12, generator=torch.Generator().manual_seed(1))
+
+    def draw_with(decoder: Decoder) -> Any:
+        return decode(decoder, prompts, draws, SAMPLING, frozenset(chat.eos_ids))
+
     with torch.no_grad():
-        kept = _decode(policy, prompts, draws, SAMPLING, chat)
-        whole = _generate(policy, prompts, draws, SAMPLING, chat)
-    assert [ids for ids, _ in kept] == [ids for ids, _ in whole]
-    for (_, ours), (_, theirs) in zip(kept, whole, strict=True):
-        assert torch.allclose(torch.tensor(ours), torch.tensor(theirs), atol=1e-6)
+        kept = draw_with(NativeDecoder(policy.native, read_head(policy.base.lm_head)))
+        cached = draw_with(CachedDecoder(policy))
+        whole = draw_with(WholeDecoder(policy))
+    for found in (kept, cached):
+        assert [ids for ids, _ in found] == [ids for ids, _ in whole]
+        for (_, ours), (_, theirs) in zip(found, whole, strict=True):
+            assert torch.allclose(torch.tensor(ours), torch.tensor(theirs), atol=1e-6)
     lengths = {len(ids) for ids, _ in kept}
     assert len(lengths) >= 5 and all(not chat.eos_ids & set(ids[:-1]) for ids, _ in kept)
 
