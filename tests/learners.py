@@ -26,11 +26,13 @@ LOTS = 100_000  # tokens: everything goes through the model at once
 @dataclass(frozen=True)
 class Case:
     """A method on one batch. `odd` has three atoms and is split into mini-batches of two and one, so that a second
-    process gets nothing of the latter; `off_policy` scores samples of a policy some way off."""
+    process gets nothing of the latter; `off_policy` scores samples of a policy some way off; with `sparse` rewards are
+    0 or 1, and groups are all right, all wrong, and mixed."""
 
     algorithm: Algorithm
     off_policy: bool = False
     odd: bool = False
+    sparse: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,9 @@ def make(case: Case) -> Batch:
     groups = ((2,) * 3 if pairs else (3,)) if case.odd else ((2,) * 5 if pairs else (4, 1, 2, 4))
     batch = random_batch(groups, (7, 3, 5, 4, 6)[: len(groups)], holes=((0, 1), (2, 0), (1, 2)))
     reward = torch.randn(len(batch), generator=generator(0, "reward"), dtype=torch.float64)
+    if case.sparse:
+        mixed = batch.group == (0 if case.odd else 2)
+        reward = torch.where(mixed, torch.arange(len(batch)) % 2, (batch.group == 0).long()).double()
     return batch.replace(reward=reward)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rlft import ops
@@ -102,6 +102,14 @@ class PolicyGradient(Algorithm):
             log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
             gc = gc + self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
         return ops.masked(gc, batch.mask)
+
+    def vanishes(self, batch: Batch) -> Bool[Tensor, " B"]:
+        """See Algorithm: without a KL term, rows whose advantage is 0 throughout, as in groups that are all right or
+        all wrong."""
+        pulled = self.beta > 0 and self.kl.penalises == "coefficient"
+        if pulled or not self.surrogate.vanishes_with_advantage:
+            return super().vanishes(batch)
+        return ~(ops.masked(annotated(batch.advantage, "advantage"), batch.mask) != 0).any(1)
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns the surrogate objective less β times the weighted KL; k1 in the reward is no part of it."""

@@ -43,6 +43,11 @@ class Surrogate(ABC):
         """The ratios of single tokens between which nothing is clipped; None where they are not what is clipped."""
         return None
 
+    @property
+    def vanishes_with_advantage(self) -> bool:
+        """Whether the term is 0 wherever the advantage is, whatever the ratio: such rows are not run."""
+        return False
+
     @abstractmethod
     def coefficient(self, advantage: Tokens, log_ratio: Tokens, mask: Mask) -> Tokens:
         """Returns the term [B, T]."""
@@ -100,6 +105,11 @@ class PPOClip(Surrogate):
         """See Surrogate."""
         return None if self.whole_rows else (1 - self.eps_low, 1 + self.eps_high)
 
+    @property
+    def vanishes_with_advantage(self) -> bool:
+        """See Surrogate."""
+        return True
+
     def coefficient(self, advantage: Tokens, log_ratio: Tokens, mask: Mask) -> Tokens:
         """Returns Â·s·live(s) [B, T]."""
         if self.level == "token":
@@ -137,6 +147,11 @@ class NoSurrogate(Surrogate):
     def formula(self) -> str:
         """See Surrogate."""
         return "Â"
+
+    @property
+    def vanishes_with_advantage(self) -> bool:
+        """See Surrogate."""
+        return True
 
     def coefficient(self, advantage: Tokens, log_ratio: Tokens, mask: Mask) -> Tokens:
         """Returns Â [B, T]."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rlft import ops
@@ -40,6 +40,10 @@ class WeightedLikelihood(Algorithm):
     def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Returns r where the mask is, [B, T]."""
         return ops.masked(batch.reward.to(logp.dtype)[:, None].expand_as(logp), batch.mask)
+
+    def vanishes(self, batch: Batch) -> Bool[Tensor, " B"]:
+        """See Algorithm: rows whose reward is 0, in RFT the wrong answers."""
+        return batch.reward == 0
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns Σ w r log π_θ(o_t | q, o_<t)."""

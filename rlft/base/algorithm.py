@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from rlft.base.batch import Batch
@@ -53,6 +54,11 @@ class Algorithm(ABC):
     def coefficient(self, batch: Batch, logp: Tensor) -> Tensor:
         """Returns GC [B, T] for a micro-batch, given log π_θ [B, T] (nats, detached). Pure: no state, gradient or I/O.
         `batch.logp_old` is None when π_old is π_θ itself; then the ratio is 1."""
+
+    def vanishes(self, batch: Batch) -> Tensor:
+        """Returns [B] bool: the rows of a prepared batch whose coefficient is 0 whatever log π_θ is. They need neither
+        a forward nor a backward pass; the weights of the others stay what they are. False where in doubt."""
+        return torch.zeros_like(batch.finished)
 
     def objective(self, batch: Batch, logp: Tensor) -> Tensor | None:
         """Returns the textbook objective (a scalar to be maximised, with `batch.weight` applied) as a differentiable

@@ -25,6 +25,8 @@ def algorithm(method: str) -> Algorithm:
 CASES = {method: Case(algorithm(method)) for method in METHODS}
 # Off-policy, the ratio to π_old matters to those that clip it.
 CASES |= {f"{name} off-policy": replace(c, off_policy=True) for name, c in CASES.items() if c.algorithm.clip_range}
+# What needs not be run is dropped by each process for itself.
+CASES |= {f"{name} sparse": replace(CASES[name], sparse=True) for name in ("rft", "dr_grpo")}
 
 
 def assert_same(actual: Tensor, expected: Tensor) -> None:
