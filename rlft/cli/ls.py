@@ -12,6 +12,7 @@ KINDS = {
     "data": "data",
     "rewards": "reward",
     "models": "model",
+    "rollouts": "rollout",
     "trainers": "trainer",
 }
 Rows = list[dict[str, Any]]

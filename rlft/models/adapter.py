@@ -42,13 +42,13 @@ def only(model: Any, adapter: str | None) -> Iterator[None]:
 
 
 @contextmanager
-def merged(model: Any) -> Iterator[None]:
-    """Runs the model with the trained adapter merged into its weights, which saves two small products per layer and
-    token. Exact: afterwards the weights are the very tensors they were, not a difference."""
+def merged(model: Any, adapter: str = POLICY) -> Iterator[None]:
+    """Runs the model with the trained adapter (or another one) merged into its weights, which saves two small products
+    per layer and token. Exact: afterwards the weights are the very tensors they were, not a difference."""
     if not has_adapter(model):
         yield
         return
-    layers = _mergeable(model)
+    layers = _mergeable(model, adapter)
     if not layers:
         yield  # run the adapter beside the weights
         return
@@ -58,7 +58,7 @@ def merged(model: Any) -> Iterator[None]:
             weight = layer.get_base_layer().weight
             kept.append((weight, weight.data))
             wide = torch.promote_types(weight.dtype, torch.float32)
-            weight.data = (weight.data.to(wide) + layer.get_delta_weight(POLICY).to(wide)).to(weight.dtype)
+            weight.data = (weight.data.to(wide) + layer.get_delta_weight(adapter).to(wide)).to(weight.dtype)
     try:
         with only(model, None):
             yield
@@ -67,7 +67,12 @@ def merged(model: Any) -> Iterator[None]:
             weight.data = data
 
 
-def _mergeable(model: Any) -> list[Any]:
+def can_merge(model: Any, adapter: str = POLICY) -> bool:
+    """Returns whether `merged` merges an adapter, or would run it beside the weights."""
+    return bool(_mergeable(model, adapter))
+
+
+def _mergeable(model: Any, adapter: str) -> list[Any]:
     """Returns the adapter's layers, or none if one of them is more than a sum onto weights of its own: a convolution, a
     quantised layer, DoRA, a bias, a head tied to the embedding, a module trained whole."""
     from peft.tuners.lora import Linear as LoraLinear
@@ -80,9 +85,9 @@ def _mergeable(model: Any) -> list[Any]:
     layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
     plain = all(
         isinstance(layer, LoraLinear)
-        and POLICY in layer.lora_A
-        and POLICY not in layer.lora_variant
-        and not layer.lora_bias.get(POLICY)
+        and adapter in layer.lora_A
+        and adapter not in layer.lora_variant
+        and not layer.lora_bias.get(adapter)
         and layer.get_base_layer().weight is not embedding
         for layer in layers
     )

@@ -5,6 +5,7 @@ from rlft.ops.groups import group_count, group_deviation, group_size, group_std,
 from rlft.ops.kl import k1, k2, k2_coefficient, k3, k3_coefficient
 from rlft.ops.logprob import linear_logp
 from rlft.ops.masking import last, lengths, masked, masked_mean, row_mean, row_sum, whiten
+from rlft.ops.mismatch import masked_mismatch, truncated_mismatch
 from rlft.ops.ratio import geometric_ratio, live, sequence_ratio, token_ratio
 from rlft.ops.reduction import constant_length, sequence_mean, sequence_sum, token_mean, total
 
@@ -29,6 +30,7 @@ __all__ = [
     "live",
     "masked",
     "masked_mean",
+    "masked_mismatch",
     "row_mean",
     "row_sum",
     "sequence_mean",
@@ -37,5 +39,6 @@ __all__ = [
     "token_mean",
     "token_ratio",
     "total",
+    "truncated_mismatch",
     "whiten",
 ]

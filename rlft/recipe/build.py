@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from rlft.base import UserError
-from rlft.recipe.check import Node, check, plain
+from rlft.recipe.check import BEFORE, Node, check, plain
 from rlft.recipe.trust import trusted_packages
 from rlft.train.plan import Plan
 from rlft.train.run_dir import write_config
@@ -40,6 +40,7 @@ def build(config: dict[str, Any], run_dir: Path, plugins: Sequence[str] = ()) ->
         algorithm=_construct(nodes["algorithm"], "algorithm"),
         model=_construct(nodes["model"], "model"),
         trainer=_construct(nodes["trainer"], "trainer"),
+        rollout=_construct(nodes["rollout"], "rollout"),
         seed=nodes["seed"],
         run_dir=run_dir,
         recipe=nodes["recipe"],
@@ -65,8 +66,8 @@ def _construct(value: Any, key: str) -> Any:
 
 def recipe_hash(config: dict[str, Any]) -> str:
     """Returns 8 hex digits that name a recipe's values. `output_dir` and `trainer.stop_after` do not change what a run
-    computes, so they do not change its name."""
-    named = {key: value for key, value in config.items() if key != "output_dir"}
+    computes, so they do not change its name; nor does a choice made as it was before there was one."""
+    named = {key: value for key, value in config.items() if key != "output_dir" and value != BEFORE.get(key)}
     named["trainer"] = {key: value for key, value in config["trainer"].items() if key != "stop_after"}
     return hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:8]
 
@@ -87,7 +88,7 @@ def differences(config: dict[str, Any], run_dir: Path) -> list[str]:
     if not (run_dir / FROZEN).is_file():
         return []
     frozen = yaml.safe_load((run_dir / FROZEN).read_text(encoding="utf-8"))
-    ours, theirs = _flat(config), _flat(frozen)
+    ours, theirs = _flat({**BEFORE, **config}), _flat({**BEFORE, **frozen})
     for key in ("output_dir", "trainer.stop_after"):
         ours[key] = theirs[key] = None
     keys = sorted(ours.keys() | theirs.keys())

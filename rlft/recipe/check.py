@@ -10,6 +10,7 @@ from typing import Any
 
 from rlft.base import Algorithm, DataSource, RewardFunction, UserError
 from rlft.models.config import ModelConfig
+from rlft.models.rollout import Rollout
 from rlft.recipe.suggest import unknown_field, unknown_root_key
 from rlft.recipe.trust import load_class
 from rlft.recipe.values import MISSING as MANDATORY
@@ -21,8 +22,11 @@ BASES: dict[str, type] = {
     "reward": RewardFunction,
     "algorithm": Algorithm,
     "model": ModelConfig,
+    "rollout": Rollout,
     "trainer": TrainerConfig,
 }
+BEFORE: dict[str, Any] = {"rollout": {"_target_": "rlft.models.Native"}}
+"""What a recipe has for a node that it was frozen without: what there was before there was a choice."""
 ROOT: dict[str, Any] = {"recipe": str, "method": str, "seed": int, "output_dir": str | None}
 
 
@@ -53,6 +57,7 @@ def check(
     Raises:
         UserError: an unknown key, a value of the wrong type, a missing mandatory value, a class that may not be named.
     """
+    config = {**BEFORE, **config}
     for key in config:
         if key not in BASES and key not in ROOT:
             raise UserError(unknown_root_key(key, config, [*BASES, "seed", "output_dir"]))

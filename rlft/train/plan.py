@@ -6,6 +6,7 @@ from typing import Any
 
 from rlft.base import Algorithm, DataSource, RewardFunction
 from rlft.models.config import ModelConfig
+from rlft.models.rollout import Rollout
 from rlft.train.config import TrainerConfig
 
 
@@ -16,6 +17,7 @@ class Plan:
     Attributes:
         source, reward, algorithm: the triple.
         model, trainer: settings of the model and of the loop.
+        rollout: who draws completions.
         seed: fixes every draw.
         run_dir: where the run writes.
         recipe, method: the names chosen for the groups `recipe` and `algorithm`, e.g. "grpo_math" and "grpo".
@@ -27,11 +29,15 @@ class Plan:
     algorithm: Algorithm
     model: ModelConfig
     trainer: TrainerConfig
+    rollout: Rollout
     seed: int
     run_dir: Path
     recipe: str
     method: str
     config: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        self.rollout.check(self.source, self.model, self.trainer.processes)
 
     def triple(self) -> str:
         """Returns the line that heads every run: data source, reward, algorithm and its coefficient."""

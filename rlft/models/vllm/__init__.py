@@ -1,0 +1,1 @@
+"""Completions drawn by vLLM: in this process, or by a server."""
