@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from rlft.base.types import Completion, Group, Message, Query
 
@@ -58,6 +58,10 @@ class Sampler(Protocol):
         """Returns a hash of π_ref: its weights, dtype, tokenizer and chat template."""
         ...
 
+    def close(self) -> None:
+        """Ends what was started to sample."""
+        ...
+
 
 @dataclass(frozen=True)
 class Context:
@@ -86,10 +90,14 @@ class DataSource(ABC):
     """The first part of a method. Subclasses are dataclasses whose fields are the schema of the recipe's `data` node.
 
     Attributes:
-        sampled_tokens: tokens sampled so far on this source's account, those read from a cache included.
+        on_policy: whether `next` draws its completions from π_θ as it is then.
+        sampled_tokens, prefilled_tokens: tokens sampled so far on this source's account, those read from a cache
+            included, and tokens of the prompts they were sampled from, each prompt once per draw.
     """
 
+    on_policy: ClassVar[bool] = False
     sampled_tokens: int = 0
+    prefilled_tokens: int = 0
 
     @property
     @abstractmethod

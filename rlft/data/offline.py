@@ -47,7 +47,7 @@ class Offline(Sampled, Listed):
             self._groups = [Group(query, ()) for query in queries]
             return
         groups = sample_once(context, queries, self.samples_per_prompt, self._sampling())
-        self.sampled_tokens = sum(len(c.token_ids) for group in groups for c in group.completions)
+        self._count(groups)
         self._groups = groups if self.keep == "all" else self._kept(context, groups)
 
     def _kept(self, context: Context, groups: list[Group]) -> list[Group]:

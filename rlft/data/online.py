@@ -51,12 +51,19 @@ class Sampled(Source):
     def _sampling(self) -> Sampling:
         return Sampling(self.max_completion_tokens, self.temperature, self.top_k, self.top_p, self.min_p)
 
+    def _count(self, groups: list[Group]) -> None:
+        """Adds sampled groups to the tokens sampled and prefilled so far."""
+        chat = self._bound().chat
+        self.sampled_tokens += sum(len(c.token_ids) for group in groups for c in group.completions)
+        self.prefilled_tokens += sum(len(chat.prompt(group.query.messages)) for group in groups)
+
 
 @dataclass(kw_only=True)
 class Online(Sampled):
     """G completions of π_θ per query, drawn when the batch is."""
 
     kind: ClassVar[str] = "online"
+    on_policy: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -77,16 +84,18 @@ class Online(Sampled):
                 queries, self.samples_per_prompt, self._sampling(), purpose=purpose, step=self.step
             )
         self.step += 1
-        self.sampled_tokens += sum(len(c.token_ids) for group in groups for c in group.completions)
+        self._count(groups)
         return groups
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the steps taken, the queries drawn and the tokens sampled so far."""
-        return {"step": self.step, "position": self.position, "sampled_tokens": self.sampled_tokens}
+        """Returns the steps taken, the queries drawn and the tokens sampled and prefilled so far."""
+        counts = {"sampled_tokens": self.sampled_tokens, "prefilled_tokens": self.prefilled_tokens}
+        return {"step": self.step, "position": self.position, **counts}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on after those steps."""
-        self.step, self.position, self.sampled_tokens = state["step"], state["position"], state["sampled_tokens"]
+        self.step, self.position = state["step"], state["position"]
+        self.sampled_tokens, self.prefilled_tokens = state["sampled_tokens"], state["prefilled_tokens"]
 
     def _prepare(self, context: Context, rows: list[tuple[Example, Query]]) -> None:
         self._queries = distinct(rows, context)

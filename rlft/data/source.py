@@ -59,7 +59,7 @@ class Source(DataSource):
     over_long: Literal["drop", "refuse"] = "drop"
 
     def __post_init__(self) -> None:
-        self.sampled_tokens = 0
+        self.sampled_tokens = self.prefilled_tokens = 0
         self.position = 0
         self._context: Context | None = None
         self._held_out: list[Query] = []
@@ -114,6 +114,11 @@ class Source(DataSource):
         if self._size() == 0:
             raise UserError(f"{self.name}: no row is left to train on; see the counts above")
         context.say(f"data: {self._size()} rows to draw from, {len(self._held_out)} questions held out")
+
+    @property
+    def rows(self) -> int:
+        """The number of rows in an epoch, once the data is bound."""
+        return self._size()
 
     def held_out(self) -> list[Query]:
         """Returns the questions kept for evaluation, once each, ordered by their ids: a prefix is a fair sample."""

@@ -1,38 +1,62 @@
 """What a run has cost so far."""
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import Tensor
+
 from rlft.base import Batch
+from rlft.models.flops import Shape, Tokens, sampling_flops, step_flops
 
 
 @dataclass
 class Bill:
     """Running totals; they go into summary.json and into every checkpoint.
 
-    FLOPs are counted by the usual rule of two operations per weight and token for a forward pass, two more for the
-    gradient of the activations, and two more for that of the weights where all of them are trained.
+    FLOPs are counted by the closed formulas of `rlft.models.flops`, which `rlft cost` predicts by as well.
+
+    Attributes:
+        generated_tokens, prefilled_tokens: sampled, and of the prompts that were run to sample them.
+        trained_tokens, prompts, prompt_tokens: gone through in training; prompts once a batch.
+        reward_calls, flops, seconds: as they say; evaluations are in none of them.
     """
 
     generated_tokens: int = 0
+    prefilled_tokens: int = 0
     trained_tokens: int = 0
     prompts: int = 0
+    prompt_tokens: int = 0
     reward_calls: int = 0
     flops: float = 0.0
     seconds: float = 0.0
 
-    def batch(self, batch: Batch, epochs: int, passes: int, weights: int, all_trained: bool) -> None:
-        """Adds a batch's training: `epochs` passes forward and backward, and `passes` forward for the roles."""
-        positions = int(batch.attention.sum()) + int(batch.prompt_mask.sum())
+    def batch(self, batch: Batch, moved: Tensor, shape: Shape, roles: Collection[str], epochs: int) -> None:
+        """Adds a batch's training: what the roles score once, and `epochs` passes forward and backward.
+
+        Args:
+            batch: the whole of it. moved: [B] bool, the rows that go through the policy; the others add nothing to the
+                gradient.
+            shape: of the model. roles: names of those there are.
+            epochs: passes over the batch.
+        """
+        trained = batch.rows(moved.nonzero().flatten())
         self.trained_tokens += int(batch.mask.sum()) * epochs
         self.prompts += int(batch.prompt_ids.shape[0])
+        self.prompt_tokens += int(batch.prompt_mask.sum())
         self.reward_calls += len(batch)
-        self.flops += weights * positions * ((6 if all_trained else 4) * epochs + 2 * passes)
+        self.flops += sum(step_flops(shape, Tokens.of(batch), Tokens.of(trained), roles, epochs).values())
 
-    def sampling(self, generated: int, prompt_tokens: int, weights: int) -> None:
-        """Brings the generated tokens up to a total and adds the FLOPs of what is new, prompts included."""
-        self.flops += 2.0 * weights * (generated - self.generated_tokens + prompt_tokens)
-        self.generated_tokens = generated
+    def sampling(self, generated: int, prefilled: int, batch: Batch, shape: Shape) -> None:
+        """Brings the sampled tokens and their prompts' up to totals and adds the FLOPs of what is new. New completions
+        are taken to be as long as those of the batch, which they are where they are its own."""
+        tokens, prompts = generated - self.generated_tokens, prefilled - self.prefilled_tokens
+        if tokens:
+            share = tokens / int(batch.attention.sum())
+            inputs = prompts + tokens - share * len(batch)
+            new = Tokens(inputs, Tokens.of(batch).keys * share, tokens)
+            self.flops += sampling_flops(shape, new, merges=1)
+        self.generated_tokens, self.prefilled_tokens = generated, prefilled
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the totals under the names of summary.json."""

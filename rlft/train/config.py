@@ -17,6 +17,8 @@ class TrainerConfig:
         epochs, mini_batches: passes over a batch, and optimiser steps in each pass.
         tokens_per_micro_batch: positions (prompts and padding included) that go through the model at once; "auto" is
             chosen from the memory there is and frozen into the run's config. The gradient does not depend on it.
+        gradient_checkpointing: whether backward computes each layer's activations again instead of keeping them: "on",
+            "off", or "auto", on only where they do not fit the memory; frozen into the run's config.
         learning_rate, schedule, warmup_steps, weight_decay, beta1, beta2, max_grad_norm: AdamW. `schedule` and
             `warmup_steps` count optimiser steps; `max_grad_norm` 0 does not clip.
         critic_learning_rate, critic_clip, critic_warmup_steps: of the critic, where the algorithm has one: its own
@@ -41,6 +43,7 @@ class TrainerConfig:
     epochs: int = 1
     mini_batches: int = 1
     tokens_per_micro_batch: int | Literal["auto"] = "auto"
+    gradient_checkpointing: Literal["auto", "on", "off"] = "auto"
     learning_rate: float = 1e-4
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     warmup_steps: int = 0

@@ -8,6 +8,7 @@ from rich.console import Console
 from rlft.base import UserError
 from rlft.evaluation.accuracy import accuracy, cut_share
 from rlft.evaluation.intervals import wilson
+from rlft.models.rollout import Native
 from rlft.train import run_dir
 from rlft.train.examination import Examination
 from rlft.train.plan import Plan
@@ -25,7 +26,7 @@ def evaluate_plan(
     an adapter in PEFT format. Writes every answer to eval_NAME.jsonl in the run directory."""
     console = console or Console()
     model = replace(plan.model, adapter_path=adapter) if adapter else plan.model
-    plan = replace(plan, model=model)
+    plan = replace(plan, model=model, rollout=Native())  # any machine that has the model can evaluate it
     session = set_up(
         plan,
         lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True),

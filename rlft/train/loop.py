@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from rlft.base import Algorithm, Batch, Processes, Role, RunError, derive_seed, generator
+from rlft.models.mismatch import Mismatch
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
 from rlft.train.metrics import Tally
@@ -21,6 +22,7 @@ class Learner:
         epochs, mini_batches: passes over a batch, and optimiser steps in each.
         tokens: positions that go through the model at once. max_atoms: atoms likewise, None for no bound.
         dropout: whether the adapter's dropout is on while the policy learns (never while it is sampled or compared).
+        correction: what weighs tokens that another engine drew; None where the policy drew them itself.
     """
 
     policy: Policy
@@ -35,6 +37,7 @@ class Learner:
     tokens: int
     max_norm: float
     dropout: bool = False
+    correction: Mismatch | None = None
     max_atoms: int | None = None
 
     def annotate(self, batch: Batch) -> Batch:
@@ -69,18 +72,33 @@ class Learner:
     def accumulate(self, mini: Batch, tally: Tally, step: int) -> None:
         """Adds this process's part of Σ w · GC · ∇log π of a mini-batch to the gradients, the same by any split."""
         mine = mini.mine(self.processes.rank, self.processes.world, self.algorithm.atom)
+        mine = self._without_zeros(mine, tally)
         if not len(mine):
             return
-        for micro in mine.micro_batches(self.algorithm.atom, self.tokens, self.max_atoms):
+        for micro in mine.micro_batches(self.algorithm.atom, self.tokens, self.max_atoms, self.policy.flat):
             micro = micro.to(self.policy.device)
             assert micro.weight is not None
             logp, entropy = self.policy(micro)
             gc = self.algorithm.coefficient(micro, logp.detach())
-            incoming = -(micro.weight * gc)
+            weight, mismatch = micro.weight, None
+            if self.correction is not None:
+                mismatch = self.correction.weigh(micro, logp.detach())
+                weight = weight * mismatch[0]
+            incoming = -(weight * gc)
             _refuse_non_finite(micro, logp, incoming, step)
-            tally.add(micro, logp.detach(), entropy, gc)
+            tally.add(micro, logp.detach(), entropy, gc, mismatch)
             if bool(incoming.any()):
                 logp.backward(incoming)
+
+    def _without_zeros(self, mine: Batch, tally: Tally) -> Batch:
+        """Drops the atoms none of whose rows has a coefficient: they add nothing, and what the others weigh is set."""
+        zero = self.algorithm.vanishes(mine)
+        if not bool(zero.any()):
+            return mine
+        alive = [rows for rows in mine.atoms(self.algorithm.atom) if not bool(zero[rows].all())]
+        kept = mine.rows(torch.cat(alive) if alive else torch.empty(0, dtype=torch.long))
+        tally.skip(int(mine.mask.sum()) - int(kept.mask.sum()))
+        return kept
 
     def _step(self, step: int) -> float:
         norm = self.optimizer.step(self.max_norm, self.processes)

@@ -26,6 +26,8 @@ KEYS = (
     "grad_norm",
     "learning_rate",
     "sampler_gap",
+    "mismatch/mean",
+    "mismatch/cut_share",
     "completion_length/mean",
     "completion_length/max",
     "completion_length/cut_share",
@@ -50,22 +52,24 @@ them where there are parts or a critic."""
 class Tally:
     """Adds up, over the micro-batches of all processes, what the coefficient did to the trained tokens."""
 
-    NAMES = ("tokens", "abs", "positive", "negative", "entropy", "kl", "low", "high", "gap")
+    NAMES = ("tokens", "run", "abs", "positive", "negative", "entropy", "kl", "low", "high", "gap", "mismatch", "cut")
 
     def __init__(self, clip_range: tuple[float, float] | None):
         self.clip_range = clip_range
         self.sums = torch.zeros(len(self.NAMES), dtype=torch.float64)
         self.ratio_min, self.ratio_max = float("inf"), float("-inf")
-        self.has_kl = self.has_gap = False
+        self.has_kl = self.has_gap = self.has_mismatch = False
 
-    def add(self, micro: Batch, logp: Tensor, entropy: Tensor, gc: Tensor) -> None:
-        """Takes a micro-batch in, with log π, entropy and coefficient [B, T]."""
+    def add(
+        self, micro: Batch, logp: Tensor, entropy: Tensor, gc: Tensor, mismatch: tuple[Tensor, Tensor] | None = None
+    ) -> None:
+        """Takes a micro-batch in, with log π, entropy, coefficient and mismatch weights (and which are cut) [B, T]."""
         mask = micro.mask
         if not bool(mask.any()):
             return
         used = gc[mask]
         values = dict.fromkeys(self.NAMES, 0.0)
-        values["tokens"] = float(mask.sum())
+        values["tokens"] = values["run"] = float(mask.sum())
         values["abs"] = float(used.abs().sum())
         values["positive"] = float((used > 0).sum())
         values["negative"] = float((used < 0).sum())
@@ -77,6 +81,9 @@ class Tally:
         if micro.logp_sampled is not None:
             self.has_gap = True
             values["gap"] = float((micro.logp_sampled - logp)[mask].abs().sum())
+        if mismatch is not None:
+            self.has_mismatch = True
+            values["mismatch"], values["cut"] = (float(part[mask].sum()) for part in mismatch)
         if micro.logp_old is not None:
             ratio = (logp - micro.logp_old)[mask].exp()
             self.ratio_min = min(self.ratio_min, float(ratio.min()))
@@ -86,24 +93,31 @@ class Tally:
                 values["high"] = float((ratio > self.clip_range[1]).sum())
         self.sums += torch.tensor([values[n] for n in self.NAMES], dtype=torch.float64)
 
+    def skip(self, tokens: int) -> None:
+        """Takes in trained tokens that were not run since their coefficient is 0."""
+        self.sums[self.NAMES.index("tokens")] += tokens
+
     def metrics(self, processes: Processes) -> dict[str, float | None]:
-        """Returns the means over all trained tokens. The KL is the k3 estimate, π_θ‖π_ref, nats a token."""
+        """Returns the means: of the coefficient over all trained tokens, of all else over those that were run. The KL
+        is the k3 estimate, π_θ‖π_ref, nats a token."""
         processes.add([self.sums])
         extremes = processes.gather([(self.ratio_min, self.ratio_max)])
         lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
         total = dict(zip(self.NAMES, self.sums.tolist(), strict=True))
-        n = max(1.0, total["tokens"])
+        n, run = max(1.0, total["tokens"]), max(1.0, total["run"])
         clipped = self.clip_range is not None
         return {
             "gc/mean_abs": total["abs"] / n,
             "gc/share_positive": total["positive"] / n,
             "gc/share_negative": total["negative"] / n,
             "gc/share_zero": 1 - (total["positive"] + total["negative"]) / n,
-            "entropy": total["entropy"] / n,
-            "kl": total["kl"] / n if self.has_kl else None,
-            "sampler_gap": total["gap"] / n if self.has_gap else None,
-            "ratio/clip_low": total["low"] / n if clipped else None,
-            "ratio/clip_high": total["high"] / n if clipped else None,
+            "entropy": total["entropy"] / run if total["run"] else None,
+            "kl": total["kl"] / run if self.has_kl else None,
+            "sampler_gap": total["gap"] / run if self.has_gap else None,
+            "mismatch/mean": total["mismatch"] / run if self.has_mismatch else None,
+            "mismatch/cut_share": total["cut"] / run if self.has_mismatch else None,
+            "ratio/clip_low": total["low"] / run if clipped else None,
+            "ratio/clip_high": total["high"] / run if clipped else None,
             "ratio/min": lowest if lowest < float("inf") else None,
             "ratio/max": highest if highest > float("-inf") else None,
         }

@@ -141,12 +141,14 @@ class _Run:
         batch = session.learner.annotate(collate(groups, session.loaded.chat, session.policy.score_dtype))
         marks.append(time.perf_counter())
         learning_rate = session.learner.scheduler.get_last_lr()[0]
-        metrics = session.learner.update(batch, step, frozen=step < trainer.critic_warmup_steps)
+        frozen = step < trainer.critic_warmup_steps
+        metrics = session.learner.update(batch, step, frozen)
         marks.append(time.perf_counter())
         self.progress.step = step + 1
         bill, generated = self.progress.bill, self.progress.bill.generated_tokens
-        bill.sampling(source.sampled_tokens, int(batch.prompt_mask.sum()), session.weights)
-        bill.batch(batch, trainer.epochs, session.passes, session.weights, self.plan.model.adapter == "none")
+        bill.sampling(source.sampled_tokens, source.prefilled_tokens, batch, session.shape)
+        moved = ~self.plan.algorithm.vanishes(batch) & (not frozen)
+        bill.batch(batch, moved, session.shape, session.roles, trainer.epochs)
         times = [b - a for a, b in pairwise(marks)]
         return {
             "step": step + 1,

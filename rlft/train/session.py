@@ -11,17 +11,18 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
-from rlft.base import Context, Group, Processes, Role, RunError, UserError, derive_seed
+from rlft.base import Context, Group, Processes, Role, RunError, Sampler, UserError, derive_seed
 from rlft.models.adapter import has_adapter, has_dropout
 from rlft.models.critic import CriticRole
 from rlft.models.embedded import cache_home
+from rlft.models.flops import Shape
 from rlft.models.load import POLICY, Loaded, load, tensors_hash
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
 from rlft.models.roles import OldPolicyRole, Reference, ReferenceRole
-from rlft.models.sampler import PolicySampler
+from rlft.models.rollout import Setting
 from rlft.train.loop import Learner
-from rlft.train.memory import resolve_tokens
+from rlft.train.memory import keep_freed_memory, resolve_checkpointing, resolve_tokens
 from rlft.train.plan import Plan
 from rlft.train.schedule import schedule
 
@@ -32,7 +33,6 @@ class Session:
 
     Attributes:
         plan: with "auto" values resolved.
-        passes: forward passes of roles per batch, for the bill. weights: parameters a token goes through.
         data_seconds: what binding the data took; where completions are sampled once, that is most of their cost.
     """
 
@@ -41,24 +41,16 @@ class Session:
     processes: Processes
     loaded: Loaded
     policy: Policy
-    sampler: PolicySampler
+    sampler: Sampler
     roles: dict[str, Role]
     learner: Learner
     say: Callable[[str], None]
     data_seconds: float = 0.0
 
-    @property
-    def passes(self) -> int:
-        """Forward passes of the roles per batch; a critic also learns, which is three more."""
-        return len(self.roles) + (3 * self.plan.trainer.epochs if "critic" in self.roles else 0)
-
     @cached_property
-    def weights(self) -> int:
-        """Parameters that a token goes through: the bare model's without an embedding that is not also the head."""
-        base = self.policy.base
-        total = sum(p.numel() for n, p in base.named_parameters() if "lora_" not in n)
-        embedding, head = base.get_input_embeddings(), base.get_output_embeddings()
-        return total - (0 if embedding.weight is head.weight else embedding.weight.numel())
+    def shape(self) -> Shape:
+        """What of the model costs arithmetic, for the bill."""
+        return Shape.of(self.policy.model)
 
     def score(self, groups: list[Group]) -> list[Group]:
         """Returns groups scored and transformed, each process having scored its share."""
@@ -84,6 +76,7 @@ class Session:
 
     def close(self) -> None:
         """Ends what was started beside the model."""
+        self.sampler.close()
         self.plan.reward.close()
         if self.plan.trainer.verifier is not None:
             self.plan.trainer.verifier.close()
@@ -93,6 +86,8 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     """Loads the model, resolves what is "auto", and binds the data; without `training` only what an evaluation needs.
     Raises UserError for what the machine, the model or the data cannot do."""
     trainer = plan.trainer
+    plan.rollout.require()
+    keep_freed_memory()
     set_seed(derive_seed(plan.seed, "global") % 2**32)  # no draw of rlft's comes from these; a plugin's may
     accelerator = _accelerator(plan)
     processes = Processes()
@@ -100,19 +95,18 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         say = _silent
     loaded = _load_in_turn(plan, accelerator.device, say, trust_remote_code, processes)
     policy = Policy(loaded.model, say)
-    tokens = resolve_tokens(
-        trainer.tokens_per_micro_batch, policy.base.config, loaded.dtype, accelerator.device, processes.world
-    )
-    tokens = processes.broadcast(tokens)
-    plan = _resolved(plan, loaded, tokens)
+    tokens = _resolve_memory(plan, policy, loaded, accelerator, processes, say)
+    plan = _resolved(plan, loaded, tokens, policy.recompute)
     reference = Reference(policy, keep=training and "reference" in plan.algorithm.needs)
     fingerprint = tensors_hash(_described(plan, loaded))
-    sampler = PolicySampler(policy, reference, loaded.chat, plan.seed, fingerprint, processes)
+    setting = Setting(policy, reference, loaded, plan.model, plan.seed, fingerprint, processes, say, trust_remote_code)
+    sampler = plan.rollout.sampler(setting)
     parameters = trained_parameters(policy)
     betas = (trainer.beta1, trainer.beta2)
     optimizer = MasterAdamW(parameters, trainer.learning_rate, betas, trainer.weight_decay)
     total = trainer.steps * trainer.epochs * trainer.mini_batches
     scheduler = LambdaLR(optimizer.adamw, schedule(trainer.schedule, trainer.warmup_steps, total))
+    correction = plan.rollout.correction if plan.source.on_policy else None
     roles = _roles(plan, policy, reference, tokens, processes) if training else {}
     learner = Learner(
         policy=policy,
@@ -127,6 +121,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         tokens=tokens,
         max_norm=trainer.max_grad_norm,
         dropout=has_dropout(loaded.model),
+        correction=correction,
     )
     session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say)
     began = time.perf_counter()
@@ -191,18 +186,44 @@ def _load_in_turn(
     return loaded
 
 
-def _resolved(plan: Plan, loaded: Loaded, tokens: int) -> Plan:
+def _resolve_memory(
+    plan: Plan,
+    policy: Policy,
+    loaded: Loaded,
+    accelerator: Accelerator,
+    processes: Processes,
+    say: Callable[[str], None],
+) -> int:
+    """Returns the positions that go through the model at once, and sets gradient checkpointing."""
+    trainer, source = plan.trainer, plan.source
+    longest = getattr(source, "max_prompt_tokens", 0) + getattr(source, "max_completion_tokens", 0)
+    machine = (policy.base.config, loaded.dtype, accelerator.device, processes.world)
+    recompute = resolve_checkpointing(trainer.gradient_checkpointing, longest, *machine)
+    tokens = resolve_tokens(trainer.tokens_per_micro_batch, *machine, recompute)
+    tokens, recompute = processes.broadcast((tokens, recompute))
+    if recompute and trainer.gradient_checkpointing == "auto":
+        say("gradient checkpointing is on: activations would not fit the memory (trainer.gradient_checkpointing=off)")
+    policy.checkpoint(recompute)
+    return tokens
+
+
+def _resolved(plan: Plan, loaded: Loaded, tokens: int, recompute: bool) -> Plan:
     dtype = str(loaded.dtype).removeprefix("torch.")
+    checkpointing = "on" if recompute else "off"
     config = {
         **plan.config,
         "model": {**plan.config["model"], "dtype": dtype},
-        "trainer": {**plan.config["trainer"], "tokens_per_micro_batch": tokens},
+        "trainer": {
+            **plan.config["trainer"],
+            "tokens_per_micro_batch": tokens,
+            "gradient_checkpointing": checkpointing,
+        },
     }
     return replace(
         plan,
         config=config,
         model=replace(plan.model, dtype=dtype),  # type: ignore[arg-type]
-        trainer=replace(plan.trainer, tokens_per_micro_batch=tokens),
+        trainer=replace(plan.trainer, tokens_per_micro_batch=tokens, gradient_checkpointing=checkpointing),  # type: ignore[arg-type]
     )
 
 
@@ -224,7 +245,8 @@ def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, proces
             f"algorithm {plan.method} needs {', '.join(sorted(unknown))}; rlft has old, reference and critic"
         )
     roles: dict[str, Role] = {}
-    if "old" in needs or trainer.epochs * trainer.mini_batches > 1:
+    noisy = plan.rollout.correction is not None and has_dropout(policy.model)  # π_old of the mismatch has no dropout
+    if "old" in needs or trainer.epochs * trainer.mini_batches > 1 or noisy:
         roles["old"] = OldPolicyRole(policy, tokens, atom, processes)
     if "reference" in needs:
         roles["reference"] = ReferenceRole(reference, tokens, atom, processes)

@@ -23,9 +23,13 @@ METRICS = {
 LOOKED_AT = {
     "ratio/min", "ratio/max", "gc/share_positive", "gc/share_negative", "completion_length/max",
     "completion_length/right", "completion_length/wrong", "sampler_gap", "learning_rate", "reward/errors",
+    "mismatch/mean", "mismatch/cut_share",
 }  # fmt: skip
 EVAL = ["n", "accuracy_before", "accuracy_before_long", "accuracy_after", "difference", "interval"]
-TOTALS = ["generated_tokens", "trained_tokens", "prompts", "reward_calls", "flops", "seconds"]
+TOTALS = [
+    "generated_tokens", "prefilled_tokens", "trained_tokens", "prompts", "prompt_tokens", "reward_calls", "flops",
+    "seconds",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

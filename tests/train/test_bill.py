@@ -1,0 +1,43 @@
+"""The bill of a run: tokens and FLOPs, added up batch by batch."""
+
+import pytest
+import torch
+from tiny import make_batch
+
+from rlft.models.flops import Shape, Tokens, sampling_flops, step_flops
+from rlft.train.bill import Bill
+
+SHAPE = Shape(body=1000, head=100, adapter=10, merge=7, attention=2, whole=False)
+BATCH = make_batch([[1, 2, 3], [4]], [[[5, 6], [7]], [[8, 9, 8]]], holes=((2, 0),))
+
+
+def test_a_batch_is_counted_by_the_closed_formulas() -> None:
+    bill = Bill()
+    bill.batch(BATCH, torch.tensor([True, True, True]), SHAPE, {"reference"}, epochs=2)
+    tokens = Tokens.of(BATCH)
+    assert bill.flops == sum(step_flops(SHAPE, tokens, tokens, {"reference"}, 2).values())
+    assert (bill.trained_tokens, bill.prompts, bill.prompt_tokens, bill.reward_calls) == (10, 2, 4, 3)
+
+
+@pytest.mark.parametrize("rows", [[], [1], [0, 2]])
+def test_rows_that_move_nothing_cost_the_policy_nothing(rows: list[int]) -> None:
+    bill = Bill()
+    moved = torch.zeros(3, dtype=torch.bool)
+    moved[rows] = True
+    bill.batch(BATCH, moved, SHAPE, {"critic"}, epochs=1)
+    trained = {(): Tokens(), (1,): Tokens(3, 6, 1), (0, 2): Tokens(7, 16, 4)}[tuple(rows)]
+    assert bill.flops == sum(step_flops(SHAPE, Tokens.of(BATCH), trained, {"critic"}, 1).values())
+
+
+def test_sampling_a_batch_s_own_completions_is_counted_exactly_and_once() -> None:
+    bill = Bill()
+    bill.sampling(6, 4, BATCH, SHAPE)
+    # All 6 sampled tokens are scored, the hole in the mask too.
+    own = Tokens(Tokens.of(BATCH).positions, Tokens.of(BATCH).keys, 6)
+    assert bill.flops == sampling_flops(SHAPE, own, merges=1)
+    before = bill.flops
+    bill.sampling(6, 4, BATCH, SHAPE)
+    assert bill.flops == before
+    bill.sampling(18, 12, BATCH, SHAPE)  # twice as many, as long as they are
+    assert bill.flops - before == pytest.approx(sampling_flops(SHAPE, own * 2, merges=1))
+    assert (bill.generated_tokens, bill.prefilled_tokens) == (18, 12)
