@@ -1,0 +1,74 @@
+"""The floating-point operations of a whole run by part."""
+
+from dataclasses import dataclass
+
+from rlft.models.flops import Shape, Tokens, sampling_flops, step_flops
+from rlft.theory.lengths import Lengths
+from rlft.theory.work import Work
+
+
+@dataclass(frozen=True)
+class Passes:
+    """What goes through the model in one step, and what is sampled in the whole run.
+
+    Attributes:
+        scored: tokens of a batch. trained: those of its rows whose coefficient is not zero everywhere.
+        live: the share of such rows.
+        rollout: tokens sampled in the whole run. merges: times the adapter is merged for it.
+        judged: tokens that a reward model reads in the whole run; it reads every prompt with every completion.
+    """
+
+    scored: Tokens
+    trained: Tokens
+    live: float
+    rollout: Tokens
+    merges: int
+    judged: Tokens
+
+
+def passes(work: Work, lengths: Lengths) -> Passes:
+    """Returns what a run of these lengths puts through the model."""
+    live, groups = live_shares(work, lengths)
+    each = work.rows * live / groups if groups else 0
+    sampled = Tokens.of_group(lengths.prompt, lengths.sampled, work.samples)
+    draws = {"never": 0, "once": lengths.pool, "each step": work.steps * work.queries}[work.sampled]
+    read = draws * work.samples + (0 if work.sampled == "each step" else work.steps * work.queries * work.rows)
+    alone = Tokens.of_group(lengths.prompt + lengths.sampled, 0, 0)
+    return Passes(
+        scored=Tokens.of_group(lengths.prompt, lengths.completion, work.rows) * work.queries,
+        trained=Tokens.of_group(lengths.prompt, lengths.completion, each) * (work.queries * groups),
+        live=live,
+        rollout=sampled * draws,
+        merges=work.steps if work.sampled == "each step" else 0,
+        judged=alone * read,
+    )
+
+
+def live_shares(work: Work, lengths: Lengths) -> tuple[float, float]:
+    """Returns the shares of rows and of groups that move the policy. Of what was kept for being right, or a pair, the
+    acceptance is known."""
+    if work.kept == "right":
+        return work.live.shares(1.0, work.rows)
+    if work.kept == "pairs":
+        return work.live.shares(0.5, work.rows, all_right=0.0, all_wrong=0.0)
+    return work.live.shares(lengths.acceptance, work.rows, lengths.all_right, lengths.all_wrong)
+
+
+def run_flops(work: Work, shape: Shape, lengths: Lengths) -> dict[str, float]:
+    """Returns the FLOPs of a run by part: "rollout", "reward", the roles there are, "forward" and "backward"."""
+    p = passes(work, lengths)
+    step = step_flops(shape, p.scored, p.trained, work.roles, work.epochs)
+    often = dict.fromkeys(step, work.steps) | dict.fromkeys(("forward", "backward"), work.steps - work.frozen)
+    return {
+        "rollout": sampling_flops(shape, p.rollout, p.merges),
+        "reward": sum(judge.forward(p.judged, adapter=False) for judge in work.judges),
+        **{part: flops * often[part] for part, flops in step.items()},
+    }
+
+
+def evaluation_flops(work: Work, shape: Shape, lengths: Lengths) -> float:
+    """Returns the FLOPs of all evaluations: one answer to every held-out question, at the limit of each."""
+    tokens = Tokens()
+    for limit in work.evaluations:
+        tokens += Tokens.of_group(lengths.prompt, min(limit, lengths.answer), 1) * lengths.questions
+    return sampling_flops(shape, tokens, len(work.evaluations))

@@ -1,0 +1,159 @@
+"""Lengths and acceptance: read off the data where they stand there, bounded where they do not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from rlft.base import Completion, Context, Group, Query, Sampling, UserError
+from rlft.data import Offline, Online, Source
+from rlft.models.chat import ChatTemplate
+from rlft.theory.work import Work
+
+if TYPE_CHECKING:
+    from rlft.train.plan import Plan
+
+ROWS = 256  # of the data, whose mean length is taken for that of all
+ENTRIES = 1000  # of a generated task
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """Means over a run, tokens.
+
+    Attributes:
+        prompt: of a query as rendered. completion: of a trained one. sampled: of all that are sampled.
+        longest: the longest of those decoded together. answer: of a held-out question's.
+        acceptance: share of right completions. all_right, all_wrong: shares of such groups, None if not known.
+        questions: held out and asked. pool: queries sampled from once.
+    """
+
+    prompt: float
+    completion: float
+    sampled: float
+    longest: float
+    answer: float
+    acceptance: float
+    questions: int
+    pool: int
+    all_right: float | None = None
+    all_wrong: float | None = None
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the data says; None where it does not.
+
+    Attributes:
+        prompt, completion: mean lengths, tokens. questions: held out that have an answer. rows: in an epoch.
+    """
+
+    prompt: float | None = None
+    completion: float | None = None
+    questions: int | None = None
+    rows: int | None = None
+
+
+def read_lengths(plan: "Plan", tokenizer: str) -> Known:
+    """Returns the mean lengths of a recipe's prompts and recorded completions, from its first rows as training draws
+    them. Nothing is known of a dataset on the hub, of a source without data and of one of someone else's.
+
+    Raises:
+        UserError: what is wrong with the data.
+    """
+    source = plan.source
+    if not isinstance(source, Source) or source.hub_id or not (source.task or source.train_file):
+        return Known()
+    from transformers import AutoTokenizer
+
+    tokens = AutoTokenizer.from_pretrained(tokenizer)
+    chat = ChatTemplate(tokens, {tokens.eos_token_id})
+    # Where a pool is to be counted, all entries are wanted; a mean needs fewer.
+    counted = not source.task or (isinstance(source, Offline) and source.pool is None)
+    entries = source.task_size if counted else min(source.task_size, ENTRIES)
+    share = source.task_size / entries
+    source = replace(source, task_size=entries)
+    asked = _Unanswered() if isinstance(source, Online) else None
+    source.bind(Context(plan.seed, chat, asked, _unscored, Path(), _silent))
+    groups = source.next(ROWS)
+    prompts = [len(chat.prompt(group.query.messages)) for group in groups]
+    completions = [len(c.token_ids) for group in groups for c in group.completions]
+    held = sum(query.answer is not None for query in source.held_out())
+    return Known(
+        prompt=fmean(prompts),
+        completion=fmean(completions) if completions else None,
+        questions=int(held * share),
+        rows=source.rows if counted else None,
+    )
+
+
+def bounds(
+    work: Work,
+    known: Known,
+    prompt: float | None = None,
+    completion: float | None = None,
+    acceptance: float | None = None,
+) -> tuple[Lengths, Lengths]:
+    """Returns the least and the most that lengths and acceptance can be, given what the data says and what the user
+    does. What is given holds for completions trained, sampled and answered alike.
+
+    Raises:
+        UserError: a number outside its limits.
+    """
+    for key, value, most in (
+        ("lengths.prompt", prompt, work.max_prompt),
+        ("lengths.completion", completion, work.max_completion),
+    ):
+        if value is not None and not 1 <= value <= most:
+            raise UserError(f"{key}={value:g}: expected a number from 1 to the recipe's limit, {most}")
+    if acceptance is not None and not 0 <= acceptance <= 1:
+        raise UserError(f"acceptance={acceptance:g}: expected a share from 0 to 1")
+    recorded = known.completion if work.sampled == "never" else None
+    questions = work.questions if known.questions is None else min(work.questions, known.questions)
+    pool = work.pool or known.rows or 0
+
+    def one(low: bool) -> Lengths:
+        trained = completion or recorded or (1 if low else work.max_completion)
+        return Lengths(
+            prompt=prompt or known.prompt or (1 if low else work.max_prompt),
+            completion=trained,
+            sampled=trained,
+            longest=trained if low else work.max_completion,
+            answer=completion or (1 if low else work.max_completion),
+            acceptance=_extreme(work, low) if acceptance is None else acceptance,
+            questions=questions,
+            pool=pool,
+        )
+
+    return one(True), one(False)
+
+
+def _extreme(work: Work, low: bool) -> float:
+    """Returns the acceptance at which the fewest, or the most, rows move the policy."""
+    choose: Callable[..., float] = min if low else max
+    return choose((i / 20 for i in range(21)), key=lambda a: work.live.shares(a, work.rows)[0])
+
+
+class _Unanswered:
+    """A sampler that gives every query no completions: only the prompts are wanted."""
+
+    def sample(
+        self, queries: list[Query], count: int, sampling: Sampling, *, purpose: str, step: int, reference: bool = False
+    ) -> list[Group]:
+        none: tuple[Completion, ...] = ()
+        return [Group(query, none) for query in queries]
+
+    def fingerprint(self) -> str:
+        return ""
+
+    def close(self) -> None:
+        return None
+
+
+def _unscored(groups: list[Group]) -> list[Group]:
+    return groups
+
+
+def _silent(line: str) -> None:
+    del line

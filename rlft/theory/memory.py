@@ -1,0 +1,81 @@
+"""The most memory that a run holds, by part."""
+
+from rlft.models.policy import CHUNK_NUMBERS
+from rlft.models.sampler import ROWS
+from rlft.theory.flops import passes
+from rlft.theory.lengths import Lengths
+from rlft.theory.model import Model
+from rlft.theory.work import Work
+
+# Measured by `python scripts/calibrate_cost.py memory`, with torch 2.13 on Linux; what each is stands there.
+LIBRARIES = 0.55e9  # bytes of a run whose model weighs nothing
+KEPT_WIDTH = 9.0  # vectors of the model's width that a layer keeps of a position for backward
+KEPT_INNER = 2.04  # vectors of the feed-forward width likewise
+SCORED = 3.5  # bytes for each logit that scoring by the head works on at once
+DRAWN = 12.0  # bytes for each logit of the rows decoded together
+
+# Counted in the tensors of `rlft.models.native`, whose weights stay mapped from their file beside these.
+JOINED = 0.66  # share of the adapted weights that is copied to stand in joined products: q, k, v, gate and up
+
+MASTER = 4 + 8 + 4  # bytes per trained weight: float32 copy, Adam's two moments, gradient
+
+
+def run_memory(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu: bool) -> dict[str, float]:
+    """Returns bytes by part. Sampling and training take turns, so that of their own parts only the larger sum counts:
+    `peak` adds it to what is there throughout.
+
+    Args:
+        work, model, lengths: the run.
+        itemsize: bytes of a number in the model's dtype.
+        on_cpu: whether the model lies in the process's own memory, beside the interpreter and its libraries.
+    """
+    shape = model.shape
+    trained = model.weights if shape.whole else shape.adapter
+    critic = shape.adapter or 0
+    parts = {
+        "libraries": LIBRARIES if on_cpu else 0.0,
+        "weights": model.weights * itemsize + (JOINED * model.adapted * itemsize if on_cpu else 0.0),
+        "trained": float(_trained(trained, itemsize, own=shape.whole)),
+    }
+    if shape.whole and "reference" in work.roles:
+        parts["reference copy"] = float(model.weights * itemsize)
+    if "critic" in work.roles:
+        parts["critic"] = float(_trained(critic, itemsize, own=False))
+    return parts | _sampling(work, model, lengths, itemsize, on_cpu) | _update(work, model, lengths, itemsize)
+
+
+def peak(parts: dict[str, float]) -> float:
+    """Returns the bytes held at the worst moment."""
+    throughout = sum(size for part, size in parts.items() if ": " not in part)
+    turns = [sum(s for part, s in parts.items() if part.startswith(turn)) for turn in ("rollout: ", "update: ")]
+    return throughout + max(turns)
+
+
+def _trained(weights: int, itemsize: int, own: bool) -> int:
+    """Trained weights, their optimiser and gradient. Wide weights are their own float32 copies; `own` ones are counted
+    with the model."""
+    wide = itemsize >= 4
+    return weights * (MASTER - (4 if wide else 0) + (0 if own else itemsize))
+
+
+def _sampling(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu: bool) -> dict[str, float]:
+    samples = max(work.samples, 1 if work.evaluations else 0)
+    if not samples:
+        return {}
+    limit = max((lengths.longest, *(min(e, lengths.answer) for e in work.evaluations)))
+    draws = max(1, -(-work.queries // work.processes)) if work.sampled == "each step" else ROWS
+    rows = min(ROWS, max(draws * samples, min(ROWS, lengths.questions if work.evaluations else 0)))
+    # Half precisions are packed for oneDNN, the head too, beside the merged weights themselves.
+    packed = model.adapted + model.shape.head if on_cpu and itemsize == 2 else 0
+    merged = model.adapted + packed
+    return {
+        "rollout: merged weights": float(merged * itemsize),
+        "rollout: keys and values": rows * (lengths.prompt + limit) * model.cache * itemsize,
+        "rollout: logits": float(rows * model.vocabulary * DRAWN),
+    }
+
+
+def _update(work: Work, model: Model, lengths: Lengths, itemsize: int) -> dict[str, float]:
+    positions = min(work.tokens, passes(work, lengths).scored.positions / work.processes)
+    kept = model.layers * (KEPT_WIDTH * model.width + KEPT_INNER * model.inner) * itemsize
+    return {"update: activations": positions * kept, "update: logits": SCORED * CHUNK_NUMBERS}

@@ -1,0 +1,117 @@
+"""What a recipe asks for, as numbers."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from rlft.base import DataSource, RewardFunction
+from rlft.data import Offline, Online, Pairs
+from rlft.models.flops import Shape
+from rlft.rewards import Combine, RewardModel
+from rlft.theory.live import Live
+from rlft.theory.model import reward_shape
+
+if TYPE_CHECKING:
+    from rlft.train.plan import Plan
+
+Sampled = Literal["never", "once", "each step"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """The portions of a run.
+
+    Attributes:
+        method: the algorithm's name.
+        steps, queries: batches, and the groups in each. rows: completions of a group that are trained.
+        sampled: whether completions are sampled never, once from π_ref, or from π_θ at each step.
+        samples: completions sampled of one query. pool: queries sampled from once; None while it is not known.
+        kept: which groups training sees: "all" that were sampled or recorded, or of "right" rows or of "pairs" only.
+        live: which rows move the policy.
+        roles: "old", "reference" and "critic", as far as there are any.
+        epochs, mini_batches: passes over a batch, and optimiser steps in each. frozen: steps in which only roles learn.
+        tokens: positions that go through the model at once.
+        max_prompt, max_completion: limits, tokens.
+        questions: asked in an evaluation. evaluations: the token limit of each.
+        judges: shapes of the reward models.
+        processes: that share the work.
+    """
+
+    method: str
+    steps: int
+    queries: int
+    rows: int
+    sampled: Sampled
+    samples: int
+    pool: int | None
+    kept: Literal["all", "right", "pairs"]
+    live: Live
+    roles: frozenset[str]
+    epochs: int
+    mini_batches: int
+    frozen: int
+    tokens: int
+    max_prompt: int
+    max_completion: int
+    questions: int
+    evaluations: tuple[int, ...]
+    judges: tuple[Shape, ...] = field(default=())
+    processes: int = 1
+
+
+def read_work(plan: "Plan", tokens: int) -> Work:
+    """Returns what a plan asks for.
+
+    Args:
+        plan: the recipe as objects. A data source of someone else's that has `samples_per_prompt` is taken to sample
+            at each step; one without it, to have one recorded completion for each query.
+        tokens: `trainer.tokens_per_micro_batch`, resolved.
+
+    Raises:
+        UserError: a reward model that cannot be found.
+    """
+    trainer, source = plan.trainer, plan.source
+    sampled, samples, rows, kept = _portions(source)
+    limit = int(getattr(source, "max_completion_tokens", trainer.eval_long_tokens))
+    between = trainer.steps // trainer.eval_every if trainer.eval_every else 0
+    needs = plan.algorithm.needs | ({"old"} if trainer.epochs * trainer.mini_batches > 1 else set[str]())
+    return Work(
+        method=plan.method,
+        steps=min(trainer.steps, trainer.stop_after or trainer.steps),
+        queries=trainer.prompts_per_step,
+        rows=rows,
+        sampled=sampled,
+        samples=samples,
+        pool=source.pool if isinstance(source, Offline) else None,
+        kept=kept,
+        live=Live.of(plan.algorithm, rows),
+        roles=frozenset(needs),
+        epochs=trainer.epochs,
+        mini_batches=trainer.mini_batches,
+        frozen=min(trainer.steps, trainer.critic_warmup_steps),
+        tokens=tokens,
+        max_prompt=int(getattr(source, "max_prompt_tokens", limit)),
+        max_completion=limit,
+        questions=trainer.eval_size,
+        evaluations=(max(limit, trainer.eval_long_tokens), *[limit] * (between + 1)) if trainer.eval_size else (),
+        judges=tuple(reward_shape(path) for path in _reward_models(plan.reward)),
+        processes=trainer.processes,
+    )
+
+
+def _portions(source: DataSource) -> tuple[Sampled, int, int, Literal["all", "right", "pairs"]]:
+    """Returns when completions are sampled, how many of a query, how many of a group are trained, and which."""
+    if isinstance(source, Offline):
+        rows = {"right": 1, "pairs": 2, "all": source.samples_per_prompt}[source.keep]
+        return "once", source.samples_per_prompt, rows, source.keep
+    if isinstance(source, Online):
+        return "each step", source.samples_per_prompt, source.samples_per_prompt, "all"
+    if isinstance(source, Pairs):
+        return "never", 0, 2, "pairs"
+    samples = getattr(source, "samples_per_prompt", None)
+    return ("each step", samples, samples, "all") if samples else ("never", 0, 1, "right")
+
+
+def _reward_models(reward: RewardFunction) -> list[str]:
+    if isinstance(reward, Combine):
+        return [path for part in reward.parts.values() for path in _reward_models(part)]
+    return [reward.path] if isinstance(reward, RewardModel) else []

@@ -1,0 +1,82 @@
+"""`rlft cost`: on paper, on this machine, and against the bill of a run."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from runs import RECIPES, SHORT, make_plan, run
+from tiny import tiny_model_dir
+
+from rlft.cli.main import main
+from rlft.recipe import freeze
+
+PAPER = ["device_tflops=989", "devices=4", "mfu=0.5"]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return tiny_model_dir(tmp_path / "model")
+
+
+def cost(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert main(["cost", "--json", *words]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_on_paper_what_is_unknown_is_an_interval(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["recipe=grpo_math", "model=hub", f"model.path={model}", *PAPER]
+    found = cost(capsys, *words)
+    low, high = found["lower"]["totals"], found["upper"]["totals"]
+    assert 0 < low["flops"] < high["flops"]
+    assert high["seconds"] == pytest.approx(high["flops"] / (989e12 * 4 * 0.5))
+    assert found["upper"]["memory_bytes"]["libraries"] == 0
+    closed = cost(capsys, *words, "lengths.completion=10")
+    assert low["flops"] < closed["lower"]["totals"]["flops"] == closed["upper"]["totals"]["flops"] < high["flops"]
+
+
+def test_recipes_side_by_side(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["recipes=[sft_math,grpo_math]", "model=hub", f"model.path={model}", *PAPER]
+    rows = cost(capsys, *words)["recipes"]
+    assert [row["growth"]["leading"] for row in rows] == ["4·N·D·(P + C)", "8·N·D·(P + 8C)"]
+    assert all(row["growth"]["data"] == pytest.approx(1) for row in rows)
+    assert main(["cost", *words]) == 0
+    assert "8·N·D·(P + 8C)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("method", ["sft", "rft", "dpo", "ppo", "grpo"])
+def test_given_a_run_s_lengths_its_flops_are_foretold(
+    method: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RLFT_CACHE", str(tmp_path / "cache"))
+    plan = make_plan(model, tmp_path / "run", method, "trainer.steps=2")
+    freeze(plan.config, plan.run_dir)
+    run(plan)
+    found = cost(capsys, f"from_run={tmp_path / 'run'}")
+    assert found["steps"] == 2
+    assert found["ratio"]["flops"] == pytest.approx(1, abs=0.03)
+    assert found["ratio"]["seconds"] > 0 and found["ratio"]["memory_bytes"] > 0
+    assert main(["cost", f"from_run={tmp_path / 'run'}"]) == 0
+    text = capsys.readouterr().out
+    assert "predicted" in text and "measured" in text
+    # The same lengths for a recipe with other values: no bill to hold it against.
+    other = cost(capsys, *RECIPES[method], *SHORT, f"model.path={model}", f"from_run={tmp_path / 'run'}", *PAPER)
+    assert "ratio" not in other and other["steps"] > 2
+    assert other["lengths"]["lower"]["completion"] == found["lengths"]["lower"]["completion"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["recipe=grpo_math", "lengths.completion=many"], "lengths.completion=many: expected a number above 0"),
+        (["recipe=grpo_math", "devices=4"], "add device_tflops="),
+        (["recipes=[sft_math]", "recipe=grpo_math"], "leave recipe= and from_run= away"),
+        (["from_run=nowhere"], "is not a run directory"),
+        (["recipe=grpo_math", "lengths.completion=99", *PAPER], "to the recipe's limit, 24"),
+        (["recipe=grpo_math", "from_run=nowhere", *PAPER], "expected the directory of a finished run"),
+        (["recipes=[sft_mth]"], "did you mean recipe=sft_math?"),
+    ],
+)
+def test_mistakes(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", *words]) == 2
+    assert message in capsys.readouterr().err

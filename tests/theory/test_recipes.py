@@ -1,0 +1,92 @@
+"""From recipes and data to numbers."""
+
+from pathlib import Path
+
+import pytest
+from runs import make_plan
+from tiny import tiny_model_dir
+
+from rlft.base import UserError
+from rlft.models.config import ModelConfig
+from rlft.models.load import load
+from rlft.recipe import build, compose
+from rlft.theory import bounds, read_lengths, read_model, read_work
+from rlft.theory.lengths import Known
+from rlft.train import Plan
+
+
+def plan_of(*words: str) -> Plan:
+    return build(compose(list(words)).config, Path("unused"))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["recipe=sft_math"], ("never", 0, 1, None, "right", set())),
+        (["recipe=rft_math"], ("once", 8, 1, 256, "right", set())),
+        (["recipe=online_rft_math"], ("each step", 8, 8, None, "all", set())),
+        (["recipe=dpo_math"], ("once", 8, 2, 256, "pairs", {"reference"})),
+        (["recipe=ppo_math"], ("each step", 8, 8, None, "all", {"reference", "old", "critic"})),
+        (["recipe=grpo_math"], ("each step", 8, 8, None, "all", {"reference"})),
+        (["recipe=grpo_math", "trainer.mini_batches=2"], ("each step", 8, 8, None, "all", {"reference", "old"})),
+        (["recipe=grpo_math", "algorithm.beta=0"], ("each step", 8, 8, None, "all", set())),
+        (["recipe=dpo_gsm8k", "data.train_file=x.jsonl"], ("never", 0, 2, None, "pairs", {"reference"})),
+    ],
+)
+def test_what_each_recipe_asks_for(words: list[str], expected: tuple[object, ...]) -> None:
+    work = read_work(plan_of(*words), tokens=100)
+    assert (work.sampled, work.samples, work.rows, work.pool, work.kept, set(work.roles)) == expected
+
+
+def test_evaluations_are_before_after_and_as_often_as_asked() -> None:
+    assert read_work(plan_of("recipe=grpo_math"), 100).evaluations == (128, 24)
+    often = read_work(plan_of("recipe=grpo_math", "trainer.eval_every=20"), 100)
+    assert often.evaluations == (128, 24, 24, 24)  # at 20 and 40 of 45 steps
+    assert read_work(plan_of("recipe=grpo_math", "trainer.eval_size=0"), 100).evaluations == ()
+
+
+def test_a_model_s_sizes_are_those_it_has_when_loaded(tmp_path: Path) -> None:
+    import torch
+
+    folder = str(tiny_model_dir(tmp_path))
+    model = read_model(ModelConfig(path=folder, rank=2))
+    loaded = load(ModelConfig(path=folder, rank=2, dtype="float32"), 0, torch.device("cpu"), print).model
+    assert model.weights == sum(p.numel() for n, p in loaded.named_parameters() if "lora_" not in n)
+    assert model.shape.adapter == sum(p.numel() for p in loaded.parameters() if p.requires_grad)
+    assert (model.layers, model.width, model.inner, model.cache) == (2, 16, 24, 2 * 2 * 2 * 4)
+    assert model.adapted == model.shape.body
+    (tmp_path / "adapter").mkdir()
+    loaded.save_pretrained(tmp_path / "adapter")
+    going_on = read_model(ModelConfig(path=folder, adapter_path=str(tmp_path / "adapter")))
+    assert going_on.shape == model.shape
+    with pytest.raises(UserError, match=r"model\.path=nowhere"):
+        read_model(ModelConfig(path="nowhere"))
+
+
+def test_lengths_are_read_off_the_data(tmp_path: Path) -> None:
+    folder = tiny_model_dir(tmp_path)
+    sft, grpo = (make_plan(folder, tmp_path / "run", method) for method in ("sft", "grpo"))
+    known = read_lengths(sft, str(folder))
+    groups = sft.source.next  # the plan's own source is not touched
+    with pytest.raises(RuntimeError):
+        groups(1)
+    assert known.completion is not None and 2 < known.completion < 5  # two or three digits and an end
+    assert known.prompt is not None and 20 < known.prompt < 80
+    online = read_lengths(grpo, str(folder))
+    assert online.prompt == pytest.approx(known.prompt, rel=0.05) and online.completion is None
+    assert read_lengths(plan_of("recipe=grpo_gsm8k"), str(folder)) == Known()
+
+
+def test_bounds() -> None:
+    grpo, sft = (read_work(plan_of(f"recipe={name}_math"), 100) for name in ("online_rft", "sft"))
+    low, high = bounds(grpo, Known(prompt=54, questions=30))
+    assert (low.prompt, low.completion, low.longest, low.acceptance, low.questions) == (54, 1, 1, 0, 30)
+    assert (high.prompt, high.completion, high.longest, high.acceptance) == (54, 24, 24, 1)
+    low, high = bounds(grpo, Known(), prompt=9, completion=5, acceptance=0.5)
+    assert (low.prompt, low.completion, low.acceptance, low.longest) == (9, 5, 0.5, 5)
+    assert (high.prompt, high.completion, high.acceptance, high.longest) == (9, 5, 0.5, 24)
+    low, high = bounds(sft, Known(prompt=54, completion=4.5))
+    assert low.completion == high.completion == 4.5
+    for wrong in ({"completion": 25.0}, {"prompt": 513.0}, {"acceptance": 1.5}):
+        with pytest.raises(UserError, match="expected"):
+            bounds(grpo, Known(), **wrong)

@@ -1,0 +1,99 @@
+"""Seconds from rates, by hand; and memory by part."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rlft.models.flops import Shape
+from rlft.models.policy import CHUNK_NUMBERS
+from rlft.theory import Device, Lengths, Model, Rates, Work, estimate
+from rlft.theory.memory import DRAWN, JOINED, KEPT_INNER, KEPT_WIDTH, LIBRARIES, SCORED, peak, run_memory
+from rlft.theory.seconds import Line
+
+RATES = Rates(
+    score=Line(0.5, 0.01), update=Line(1.0, 0.03), head=0.001, head_update=0.002, prefill=0.02,
+    decode=Line(0.1, 0.005), merge=2.0, optimizer=0.25,
+)  # fmt: skip
+POSITIONS, TOKENS = 2 * (10 + 4 * 5), 2 * 4 * 6  # of a step
+
+
+def test_every_part_by_hand(work: Work, model: Model, lengths: Lengths) -> None:
+    seconds = RATES.seconds(work, model, lengths)
+    # A round prefills 20 tokens and decodes 40 more inputs in 8 steps, since the longest of its rows has 9 tokens.
+    assert seconds["rollout"] == pytest.approx(3 * (2.0 + 20 * 0.02 + 8 * 0.1 + 40 * 0.005))
+    assert seconds["reference"] == pytest.approx(3 * (0.5 + POSITIONS * 0.01 + TOKENS * 0.001))
+    assert seconds["update"] == pytest.approx(3 * (1.0 + POSITIONS * 0.03 + TOKENS * 0.002))
+    assert seconds["optimizer"] == 3 * 0.25
+    assert seconds["reward"] == 0
+    # Five answers of 6 tokens, one round each time; the longest may reach the limit.
+    rounds = [2.0 + 50 * 0.02 + (limit - 1) * 0.1 + 25 * 0.005 for limit in (40, 20)]
+    assert seconds["evaluation"] == pytest.approx(sum(rounds))
+
+
+def test_smaller_micro_batches_are_more_calls(work: Work, model: Model, lengths: Lengths) -> None:
+    split = RATES.seconds(replace(work, tokens=POSITIONS // 2), model, lengths)
+    whole = RATES.seconds(work, model, lengths)
+    assert split["update"] - whole["update"] == pytest.approx(3 * 1.0)
+    assert split["reference"] - whole["reference"] == pytest.approx(3 * 0.5)
+
+
+def test_rows_beyond_what_is_decoded_together_are_another_round(work: Work, model: Model, lengths: Lengths) -> None:
+    many = replace(work, queries=24, samples=4, rows=4)  # 96 rows, 64 at a time
+    seconds = RATES.seconds(many, model, lengths)["rollout"]
+    assert seconds == pytest.approx(3 * (2.0 + 2 * 8 * 0.1 + 240 * 0.02 + 24 * 20 * 0.005))
+
+
+def test_a_critic_scores_and_learns_without_the_head(work: Work, model: Model, lengths: Lengths) -> None:
+    ppo = replace(work, roles=frozenset({"critic"}))
+    values = 0.5 + POSITIONS * 0.01 + 1.0 + POSITIONS * 0.03
+    assert RATES.seconds(ppo, model, lengths)["critic"] == pytest.approx(3 * (values + 0.25))
+
+
+def test_processes_share_a_step(work: Work, model: Model, lengths: Lengths) -> None:
+    free = replace(RATES, score=Line(0, 0.01), update=Line(0, 0.03), decode=Line(0, 0.005), merge=0, optimizer=0)
+    alone = free.seconds(work, model, lengths)
+    shared = free.seconds(replace(work, processes=2), model, lengths)
+    for part in ("reference", "update"):
+        assert shared[part] == pytest.approx(alone[part] / 2)
+
+
+def test_a_device_on_paper(work: Work, model: Model, lengths: Lengths) -> None:
+    found = estimate(work, model, (lengths, lengths), torch.bfloat16, Device(1e-6, 4, 0.5), on_cpu=False)
+    total = found.upper.totals
+    assert found.exact
+    assert total["seconds"] == pytest.approx(total["flops"] / (1e6 * 4 * 0.5))
+    slow = Device(1e-6, 4, 0.5, gb_per_s=1e-9)  # a byte a second
+    rollout = slow.seconds(work, model, lengths, 2)["rollout"]
+    assert rollout == 3 * 9 * 1100 * 2  # every step of decoding reads all weights
+
+
+def test_memory_by_hand(work: Work, model: Model, lengths: Lengths) -> None:
+    parts = run_memory(work, model, lengths, itemsize=2, on_cpu=True)
+    assert parts == {
+        "libraries": LIBRARIES,
+        "weights": 2200 + JOINED * 2000,
+        "trained": 10 * (2 + 4 + 8 + 4),
+        "rollout: merged weights": 2000 + 2000 + 200,
+        "rollout: keys and values": 8 * (10 + 9) * 32 * 2,
+        "rollout: logits": 8 * 12 * DRAWN,
+        "update: activations": POSITIONS * 2 * (KEPT_WIDTH * 8 + KEPT_INNER * 16) * 2,
+        "update: logits": SCORED * CHUNK_NUMBERS,
+    }
+    assert peak(parts) == LIBRARIES + parts["weights"] + 180 + parts["update: activations"] + parts["update: logits"]
+    assert peak(parts | {"rollout: logits": 1e12}) > 1e12
+
+
+def test_what_adds_to_memory(work: Work, model: Model, lengths: Lengths) -> None:
+    def parts(work: Work = work, model: Model = model, itemsize: int = 2) -> dict[str, float]:
+        return run_memory(work, model, lengths, itemsize, on_cpu=False)
+
+    assert (parts()["libraries"], parts()["weights"], parts()["rollout: merged weights"]) == (0, 2200, 2000)
+    assert parts(itemsize=4)["trained"] == 10 * (4 + 8 + 4)  # wide weights are their own masters
+    assert parts(replace(work, roles=frozenset({"critic"})))["critic"] == 10 * (2 + 4 + 8 + 4)
+    whole = replace(model, shape=Shape(1000, 100, 0, 0, 2, whole=True))
+    assert parts(model=whole)["trained"] == 1100 * (4 + 8 + 4)
+    assert parts(model=whole)["reference copy"] == 2200
+    small = replace(work, tokens=POSITIONS // 4)
+    assert parts(small)["update: activations"] == parts()["update: activations"] / 4
+    assert "rollout: logits" not in parts(replace(work, sampled="never", samples=0, evaluations=()))
