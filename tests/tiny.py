@@ -6,7 +6,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+)
 
 from rlft.base import Batch, Message
 from rlft.models.config import ModelConfig
@@ -24,6 +34,13 @@ SIZES = {
     "bos_token_id": 1,
     "eos_token_id": END,
 }
+FAMILIES: dict[str, tuple[type, type, dict[str, Any]]] = {
+    "llama": (LlamaForCausalLM, LlamaConfig, {}),
+    "mistral": (MistralForCausalLM, MistralConfig, {"sliding_window": None}),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config, {}),
+    "qwen3": (Qwen3ForCausalLM, Qwen3Config, {"head_dim": 6}),
+}
+"""The families that run natively: model, configuration, and what of it is set beside `SIZES`."""
 
 
 @cache
@@ -54,6 +71,18 @@ def tiny_model(
             if p.ndim > 1:
                 p.normal_(0, 0.3)
     return exact_norms(model) if dtype == torch.float64 else model
+
+
+def family(name: str, dtype: torch.dtype = torch.float64, **changes: Any) -> Any:
+    """A tiny model of a family that runs natively. Its biases and the scales of its norms are drawn too."""
+    kind, config, own = FAMILIES[name]
+    model = tiny_model(kind, config(**{**SIZES, "vocab_size": VOCABULARY, **own, **changes}), dtype)
+    draw = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.ndim == 1:
+                p.add_(0.3 * torch.randn(p.shape, generator=draw, dtype=torch.float64))
+    return model
 
 
 def with_adapter(model: Any, seed: int = 0, scale: float = 0.2, **settings: Any) -> Any:
@@ -142,6 +171,18 @@ def direct(model: Any, batch: Batch) -> tuple[Tensor, Tensor]:
         logp.append(nn.functional.pad(log_p.gather(1, tokens[:, None])[:, 0], pad))
         entropy.append(nn.functional.pad(-(log_p.exp() * log_p).sum(-1), pad))
     return torch.stack(logp) * batch.mask, torch.stack(entropy) * batch.mask
+
+
+def weights(batch: Batch) -> Tensor:
+    """What log π is weighed by where a gradient is wanted [B, T]; 0 outside the mask."""
+    return torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64) * batch.mask
+
+
+def gradient(model: Any, logp: Tensor, weight: Tensor) -> Tensor:
+    """The gradient of Σ weight · logp in all weights that get one, as one vector."""
+    model.zero_grad()
+    logp.backward(weight.to(logp.dtype))
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
 
 
 class NumberChat:
