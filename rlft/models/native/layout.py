@@ -13,23 +13,28 @@ ENOUGH = 256  # tokens; fewer are attended to together whatever the padding
 
 
 @dataclass(frozen=True)
-class Branches:
-    """Completions of like length that share a prompt: B of them, at most T tokens each.
+class Bundle:
+    """B sequences of like length, at most T tokens each: completions that branch off one prompt, or a root alone.
 
     Attributes:
-        prompt: its span of the flat order.
+        prompt: its span of the flat order; empty for a root.
         span: their part of the flat order, where they stand one after another.
-        take: [B·T] flat index of token t of branch b; padding points at some token of the branch or before it.
-        real: [N'] the places in `take` that are tokens, in flat order.
         count, width: B and T.
+        take: [B·T] flat index of token t of sequence b, padding pointing at some token; None without padding.
+        real: [N'] the places in `take` that are tokens, in flat order; None likewise.
     """
 
     prompt: slice
     span: slice
-    take: Tensor
-    real: Tensor
     count: int
     width: int
+    take: Tensor | None = None
+    real: Tensor | None = None
+
+    @property
+    def before(self) -> int:
+        """Tokens of the prompt."""
+        return self.prompt.stop - self.prompt.start
 
 
 @dataclass(frozen=True)
@@ -39,16 +44,20 @@ class Layout:
 
     Attributes:
         ids, positions: [N] long.
-        roots: spans of the flat order.
-        branches: none where every prompt has one completion.
+        roots, branches: bundles; no branches where every prompt has one completion.
         outputs: [M] the flat index of the state before each trained token, in the order of `mask.nonzero()`.
     """
 
     ids: Tensor
     positions: Tensor
-    roots: list[slice]
-    branches: list[Branches]
+    roots: list[Bundle]
+    branches: list[Bundle]
     outputs: Tensor
+
+    @property
+    def bundles(self) -> list[Bundle]:
+        """All sequences, a prompt before its branches."""
+        return self.roots + self.branches
 
 
 def lay_out(batch: Batch) -> Layout:
@@ -60,7 +69,7 @@ def lay_out(batch: Batch) -> Layout:
         members.setdefault(owner, []).append(row)
     ids: list[int] = []
     positions: list[int] = []
-    roots: list[slice] = []
+    roots: list[Bundle] = []
     before = [0] * len(completions)  # flat index of the state before a completion's first token
     begin = [0] * len(completions)  # flat index of its first token
     for owner, rows in members.items():
@@ -72,7 +81,7 @@ def lay_out(batch: Batch) -> Layout:
             before[row] = begun + len(prompts[owner]) - 1
             begin[row] = before[row] + 1
         positions += range(len(ids) - begun)
-        roots.append(slice(begun, len(ids)))
+        roots.append(_root(begun, len(ids)))
     start = len(ids)
     branches: list[tuple[slice, int]] = []  # the prompt's span and the length of each
     for root, (owner, rows) in zip(list(roots), members.items(), strict=True):
@@ -80,7 +89,7 @@ def lay_out(batch: Batch) -> Layout:
             begin[row] = len(ids)
             ids += completions[row]
             positions += range(len(prompts[owner]), len(prompts[owner]) + len(completions[row]))
-            branches.append((root, len(completions[row])))
+            branches.append((root.span, len(completions[row])))
     device = batch.group.device
     return Layout(
         ids=torch.tensor(ids, device=device),
@@ -97,13 +106,17 @@ def lay_out_prompts(prompts: list[list[int]], device: torch.device) -> Layout:
     return Layout(
         ids=torch.tensor([i for p in prompts for i in p], device=device),
         positions=torch.cat([torch.arange(len(p)) for p in prompts]).to(device),
-        roots=[slice(int(end) - len(p), int(end)) for p, end in zip(prompts, ends, strict=True)],
+        roots=[_root(int(end) - len(p), int(end)) for p, end in zip(prompts, ends, strict=True)],
         branches=[],
         outputs=(ends - 1).to(device),
     )
 
 
-def _bundled(start: int, branches: list[tuple[slice, int]], device: torch.device) -> list[Branches]:
+def _root(start: int, stop: int) -> Bundle:
+    return Bundle(slice(0, 0), slice(start, stop), 1, stop - start)
+
+
+def _bundled(start: int, branches: list[tuple[slice, int]], device: torch.device) -> list[Bundle]:
     """Returns the branches in bundles of a prompt and of like length, from flat index `start` on; empty ones are in
     none."""
     bundles: list[list[tuple[slice, int]]] = []
@@ -117,23 +130,24 @@ def _bundled(start: int, branches: list[tuple[slice, int]], device: torch.device
             bundles[-1].append(branch)
         else:
             bundles.append([branch])
-    found: list[Branches] = []
+    found: list[Bundle] = []
     for bundle in bundles:
-        found.append(_branches(start, bundle, device))
+        found.append(_bundle(start, bundle, device))
         start = found[-1].span.stop
     return found
 
 
-def _branches(start: int, bundle: list[tuple[slice, int]], device: torch.device) -> Branches:
-    lengths = [length for _, length in bundle]
-    width = max(lengths)
+def _bundle(start: int, branches: list[tuple[slice, int]], device: torch.device) -> Bundle:
+    lengths = [length for _, length in branches]
+    prompt, span, width = branches[0][0], slice(start, start + sum(lengths)), max(lengths)
+    if min(lengths) == width:
+        return Bundle(prompt, span, len(lengths), width)
     size = torch.tensor(lengths)[:, None]
     begin = start + size.cumsum(0) - size
     offset = torch.arange(width)[None]
-    take = (begin + torch.minimum(offset, size - 1)).flatten()  # padding reads the branch's last token
+    take = (begin + torch.minimum(offset, size - 1)).flatten()  # padding reads the sequence's last token
     real = (offset < size).flatten().nonzero()[:, 0]
-    span = slice(start, start + sum(lengths))
-    return Branches(bundle[0][0], span, take.to(device), real.to(device), len(bundle), width)
+    return Bundle(prompt, span, len(lengths), width, take.to(device), real.to(device))
 
 
 def _outputs(mask: Tensor, before: list[int], begin: list[int]) -> Tensor:
