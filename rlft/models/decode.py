@@ -4,10 +4,12 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from rlft.base import Sampling
 
 COMPACT = 0.75  # rows are dropped from the cache when at most this share of them goes on
+SPAN = 256  # tokens of the vocabulary that are added up together
 
 Drawn = tuple[list[int], list[float]]
 """A completion's token ids, and the log-probability each was drawn with."""
@@ -74,13 +76,34 @@ def choose(logits: Tensor, draw: Tensor, sampling: Sampling) -> tuple[Tensor, Te
         log_p = torch.log_softmax(logits.float(), -1)
         token = logits.argmax(-1)
         return token, log_p.gather(1, token[:, None])[:, 0]
-    p = torch.softmax(logits.float() / sampling.temperature, -1)
+    logits = logits.float()
+    p = torch.softmax(logits if sampling.temperature == 1 else logits / sampling.temperature, -1)
     if sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0:
         p = _filtered(p, sampling)
-    cdf = p.cumsum(-1)
-    at = (draw * cdf[:, -1])[:, None]
-    token = torch.searchsorted(cdf, at, right=True).clamp(max=p.shape[1] - 1)
-    return token[:, 0], (p.gather(1, token)[:, 0] / cdf[:, -1]).log()
+    token, total = invert(p, draw)
+    return token, (p.gather(1, token[:, None])[:, 0] / total).log()
+
+
+def invert(p: Tensor, draw: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the first token [B] at which the cumulative sum of weights p [B, V] passes a share `draw` [B], in [0, 1),
+    of their total [B], and that total. The sums of spans tell which span to go through token by token: a cumulative sum
+    over a whole vocabulary is the slowest part of drawing a token."""
+    spans = functional.pad(p, (0, -p.shape[1] % SPAN)).unflatten(1, (-1, SPAN))
+    sums = spans.sum(2)
+    total = sums.sum(1)
+    span, before = _passing(sums, draw * total)
+    token, _ = _passing(spans[torch.arange(len(p), device=p.device), span], draw * total - before)
+    return span * SPAN + token, total
+
+
+def _passing(weights: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the first place [B] at which the cumulative sum of weights [B, n] passes `at` [B], and the sum before it.
+    Where rounding lets none pass it is the last whose weight is not zero."""
+    sums = functional.pad(weights.cumsum(1), (1, 0))
+    places = torch.arange(weights.shape[1], device=weights.device)
+    last = torch.where(weights > 0, places, 0).amax(1)
+    place = torch.minimum((sums[:, 1:] <= at[:, None]).sum(1), last)
+    return place, sums.gather(1, place[:, None])[:, 0]
 
 
 def _filtered(p: Tensor, sampling: Sampling) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlft.base import Sampling
-from rlft.models.decode import choose
+from rlft.models.decode import SPAN, choose, invert
 
 P = [0.02, 0.30, 0.08, 0.25, 0.15, 0.05, 0.10, 0.05]  # two equal ones at 5 and 7
 LOGITS = torch.tensor(P).log() + 3.0
@@ -87,6 +87,26 @@ def test_the_draw_runs_through_the_cumulative_distribution() -> None:
     logits = torch.tensor([0.2, 0.3, 0.5]).log().expand(6, -1)
     tokens, _ = choose(logits, torch.tensor([0.0, 0.19, 0.21, 0.49, 0.51, 0.99]), Sampling(max_tokens=1))
     assert tokens.tolist() == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("width", [SPAN - 1, SPAN, 2 * SPAN + 7])
+def test_spans_of_the_vocabulary_change_no_draw(width: int) -> None:
+    """Against the cumulative sum of whole rows in float64: spans without weight, rows with one token, both ends."""
+    random = torch.Generator().manual_seed(width)
+    p = torch.rand(400, width, generator=random) ** 8
+    p[:100, : width // 2] = 0
+    p[100:200, width // 2 :] = 0
+    p[200:300].zero_()[torch.arange(100), torch.arange(100) * width // 100] = 0.5
+    draws = torch.rand(400, generator=random)
+    draws[::7], draws[3::7] = 0.0, 1 - 2**-24
+    token, total = invert(p, draws)
+    sums = p.double().cumsum(1)
+    rows = torch.arange(400)
+    at, slack = draws.double() * sums[:, -1], 1e-5 * sums[:, -1]  # what float32 may round away
+    assert (sums[rows, token] > at - slack).all()
+    assert (sums[rows, token] - p[rows, token].double() <= at + slack).all()
+    assert (p[rows, token] > 0).all()
+    assert torch.allclose(total.double(), sums[:, -1], rtol=1e-5)
 
 
 def test_greedy_takes_the_most_probable_token_and_reports_its_probability() -> None:

@@ -128,7 +128,7 @@ def _unit(x: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Returns x / sqrt(mean x² + eps), wide, and the factor [..., 1]."""
     wide = x.to(torch.promote_types(x.dtype, torch.float32), copy=True)
     length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
-    factor = length.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+    factor = torch.addcmul(wide.new_tensor(eps), length, length, value=1 / x.shape[-1]).rsqrt_()
     return wide.mul_(factor), factor
 
 
@@ -158,10 +158,12 @@ def _activate_backward(grad: Tensor, gated: Tensor) -> Tensor:
 def rotate(qkv: Tensor, heads: Heads, cos: Tensor, sin: Tensor) -> None:
     """Rotates the queries and keys of [N, queries + 2 keys] in place by their positions (arXiv 2104.09864, eq. 34)."""
     parts = qkv[:, : heads.queries + heads.keys].unflatten(1, (-1, heads.size))
-    first, second = parts.chunk(2, 2)
+    wide = parts.to(cos.dtype, copy=True)
+    first, second = wide.chunk(2, 2)
     turned = (first * cos).addcmul_(second, sin, value=-1)
-    second.copy_((second * cos).addcmul_(first, sin))
+    second.mul_(cos).addcmul_(first, sin)
     first.copy_(turned)
+    parts.copy_(wide)
 
 
 def _head_norms(qkv: Tensor, layer: Layer, heads: Heads) -> None:

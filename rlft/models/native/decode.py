@@ -38,7 +38,7 @@ class Prompts:
 @dataclass
 class Memory:
     """One block's keys and values: of the prompts [2, K, groups, P, size], and of what was decoded so far, in a buffer
-    [2, B, groups, room, size]."""
+    [2, B, groups, room, size] with zeros behind."""
 
     prompt: Tensor
     own: Tensor
@@ -47,8 +47,8 @@ class Memory:
 class NativeDecoder:
     """Decodes with the adapters that are on when it is made, summed into a copy of the weights.
 
-    The rows of a query attend to its prompt's keys together, and each to its own; both parts are joined by their
-    log-sum-exp.
+    The rows of a query attend to its prompt's keys together. To each row's own softmax the whole prompt is one more
+    key: its score is the log-sum-exp of the prompt's, its value what was attended to there.
     """
 
     def __init__(self, native: Native, head: Linear):
@@ -74,7 +74,7 @@ class NativeDecoder:
             keys = kept.qkv[:, heads.queries :].unflatten(1, (2, heads.groups, heads.size))
             padded = keys.new_zeros(*inside.shape, 2, heads.groups, heads.size)
             padded[inside] = keys
-            room = keys.new_empty(2, rows, heads.groups, min(ROOM, limit), heads.size)
+            room = keys.new_zeros(2, rows, heads.groups, min(ROOM, limit), heads.size)
             self.memory.append(Memory(padded.permute(2, 0, 3, 1, 4).contiguous(), room))
         self.inside = inside
         self._place()
@@ -129,23 +129,30 @@ class NativeDecoder:
     def _block(self, h: Tensor, layer: Layer, memory: Memory, heads: Heads, cos: Tensor, sin: Tensor) -> Tensor:
         qkv = block.project(h, layer, heads, cos, sin)[0]
         q, new = qkv.split([heads.queries, 2 * heads.keys], 1)
-        q = q.unflatten(1, (heads.groups, heads.fold, heads.size))
+        q = q.unflatten(1, (heads.groups, heads.fold, heads.size)) * heads.size**-0.5
         memory.own[:, :, :, self.length] = new.unflatten(1, (2, heads.groups, heads.size)).transpose(0, 1)
-        own, own_lse = _flash(q, *memory.own[:, :, :, : self.length + 1], 0.0, False)
-        past, past_lse = self._past(q, memory, heads)
-        share = torch.sigmoid(own_lse - past_lse)[..., None]  # e^own / (e^own + e^past)
-        context = torch.lerp(past.to(share.dtype), own.to(share.dtype), share).to(h.dtype)
-        return block.feed_forward(layer.out(context.reshape(len(h), -1), h), layer)[0]
+        past, past_lse = self._past(q, memory)
+        keys, values = memory.own.flatten(1, 2)
+        own = q.flatten(0, 1), keys.transpose(1, 2)
+        scores = past_lse.new_empty(len(keys), heads.fold, 1 + keys.shape[1])
+        scores[:, :, 0] = past_lse.flatten(0, 1)
+        # All the room goes through the products: a part of it would be copied first.
+        scores[:, :, 1:] = torch.bmm(*(x.to(scores.dtype) if heads.precise else x for x in own))
+        scores[:, :, 2 + self.length :] = -math.inf
+        p = torch.softmax(scores, -1)
+        context = torch.bmm(p[:, :, 1:].to(values.dtype), values).to(p.dtype)
+        context.addcmul_(past.flatten(0, 1).to(p.dtype), p[:, :, :1])
+        return block.feed_forward(layer.out(context.to(h.dtype).view(len(h), -1), h), layer)[0]
 
-    def _past(self, q: Tensor, memory: Memory, heads: Heads) -> tuple[Tensor, Tensor]:
+    def _past(self, q: Tensor, memory: Memory) -> tuple[Tensor, Tensor]:
         """Attends to the prompts; returns values [B, groups, fold, size] and log-sum-exp [B, groups, fold]."""
-        at = self.prompts
+        at, heads = self.prompts, self.native.heads
         slots = q
         if not at.full:
             slots = q.new_zeros(at.count * at.most, heads.groups, heads.fold, heads.size)
             slots[at.slot] = q
         folded = slots.unflatten(0, (at.count, at.most)).transpose(1, 2).flatten(2, 3)
-        out, lse = _flash(folded, *memory.prompt, 0.0, False, attn_mask=at.mask)
+        out, lse = _flash(folded, *memory.prompt, 0.0, False, attn_mask=at.mask, scale=1.0)
         values = out.unflatten(2, (at.most, heads.fold)).transpose(1, 2).flatten(0, 1)
         sums = lse.unflatten(2, (at.most, heads.fold)).transpose(1, 2).flatten(0, 1)
         return (values, sums) if at.full else (values[at.slot], sums[at.slot])

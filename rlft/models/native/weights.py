@@ -45,8 +45,9 @@ class Linear:
     def __call__(self, x: Tensor, onto: Tensor | None = None) -> Tensor:
         """Returns y [N, E], added to `onto` [N, E] if given."""
         if self.packed is not None:
-            y = torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
-            return y if onto is None else y.add_(onto)
+            if onto is not None:
+                return torch.ops.mkldnn._linear_pointwise.binary(x, onto, self.packed, self.bias, "add")
+            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, "none", [], "")
         assert self.weight is not None
         y = functional.linear(x, self.weight, self.bias) if onto is None else self._onto(x, onto)
         return y if self.down is None or self.up is None else y.addmm_(x @ self.down.T, self.up.T)
