@@ -13,6 +13,10 @@ class Role(ABC):
     def annotate(self, batch: Batch) -> Batch:
         """Returns the batch with this role's fields filled, on every process alike."""
 
+    def ran(self, batch: Batch) -> Batch:
+        """Returns those rows of the batch just annotated that a model was run on: all, but for roles that remember."""
+        return batch
+
     def learn(self, mini: Batch) -> dict[str, float]:
         """Takes one optimiser step of its own on a mini-batch; returns its metrics. Only a critic does so."""
         return {}

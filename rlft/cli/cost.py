@@ -178,6 +178,8 @@ def _notes(work: "Work", numbers: dict[str, float]) -> list[str]:
     notes = ["evaluations, start-up and what is written to disk are not in the training line"]
     if work.sampled == "once":
         notes.append("completions of π_ref are kept: a later run of the same recipe does not sample them again")
+    if "reference" in work.roles and work.sampled != "each step":
+        notes.append("π_ref runs once for each row that differs: log π_ref of what comes again is remembered")
     if "device_tflops" in numbers:
         mfu = numbers.get("mfu", MFU)
         notes.append(f"on paper: {mfu:.0%} of {numbers['device_tflops']:g} TFLOP/s; memory is that of each device")

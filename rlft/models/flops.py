@@ -7,7 +7,7 @@ times that, since the scores are computed again (Dao, arXiv 2307.08691, section 
 optimiser are element by element and are left out, as `torch.utils.flop_counter` leaves them out.
 """
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -131,28 +131,25 @@ class Tokens:
         return Tokens(self.positions * times, self.keys * times, self.scored * times)
 
 
-def step_flops(
-    shape: Shape, scored: Tokens, trained: Tokens, roles: Collection[str], epochs: float
-) -> dict[str, float]:
+def step_flops(shape: Shape, scored: Mapping[str, Tokens], trained: Tokens, epochs: float) -> dict[str, float]:
     """Returns the FLOPs of one batch by part: those of the roles there are ("old", "reference", "critic"), "forward"
     and "backward".
 
     Args:
         shape: of the policy. Of a reference the adapter is off; a critic has one of the policy's shape and no
             language-model head.
-        scored: the whole batch, which roles annotate and a critic learns from.
+        scored: what each role runs of a batch, by its name; a critic also learns from it.
         trained: its rows whose coefficient is not zero everywhere; the others need no pass.
-        roles: names of the roles.
         epochs: passes over the batch.
     """
     parts: dict[str, float] = {}
-    if "old" in roles:
-        parts["old"] = shape.forward(scored)
-    if "reference" in roles:
-        parts["reference"] = shape.forward(scored, adapter=False)
-    if "critic" in roles:
-        values = shape.forward(scored, head=False)
-        parts["critic"] = values + epochs * (values + shape.backward(scored, head=False, whole=False))
+    if "old" in scored:
+        parts["old"] = shape.forward(scored["old"])
+    if "reference" in scored:
+        parts["reference"] = shape.forward(scored["reference"], adapter=False)
+    if "critic" in scored:
+        values = shape.forward(scored["critic"], head=False)
+        parts["critic"] = values + epochs * (values + shape.backward(scored["critic"], head=False, whole=False))
     return parts | {"forward": epochs * shape.forward(trained), "backward": epochs * shape.backward(trained)}
 
 

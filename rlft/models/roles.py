@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from rlft.base.processes import Processes
 from rlft.models.adapter import has_adapter, only
 from rlft.models.load import REFERENCE
 from rlft.models.policy import Policy
+from rlft.models.row_cache import RowCache
 
 
 class Reference:
@@ -54,7 +56,8 @@ def over_processes(
         values = score(micro)
         assert micro.row is not None
         result[micro.row.cpu(), : values.shape[1]] = values.cpu().double()
-    processes.add([result])
+    if len(batch):
+        processes.add([result])
     return result.to(device=batch.mask.device, dtype=policy.score_dtype)
 
 
@@ -64,16 +67,40 @@ def score_rows(policy: Policy, batch: Batch, tokens: int, atom: Atom, processes:
 
 
 class ReferenceRole(Role):
-    """Fills `logp_ref`."""
+    """Fills `logp_ref`.
 
-    def __init__(self, reference: Reference, tokens: int, atom: Atom, processes: Processes):
+    With a cache only rows that it does not hold are run: for data that comes again, since π_ref never changes. It is
+    part of the checkpoint, because rows run again beside others may round differently. Every process holds all of it,
+    and so they agree on what is to be run.
+    """
+
+    def __init__(
+        self, reference: Reference, tokens: int, atom: Atom, processes: Processes, cache: RowCache | None = None
+    ):
         self.atom: Atom = atom
         self.reference, self.tokens, self.processes = reference, tokens, processes
+        self.cache = cache
+        self._ran: Batch | None = None
 
     def annotate(self, batch: Batch) -> Batch:
         """Returns the batch with log π_ref [B, T]."""
+        run = self._ran = batch if self.cache is None else self.cache.missing(batch)
         with self.reference.active() as policy:
-            return batch.replace(logp_ref=score_rows(policy, batch, self.tokens, self.atom, self.processes))
+            logp = score_rows(policy, run, self.tokens, self.atom, self.processes)
+        return batch.replace(logp_ref=logp if self.cache is None else self.cache.complete(batch, run, logp))
+
+    def ran(self, batch: Batch) -> Batch:
+        """Returns the rows that the cache did not hold."""
+        return batch if self._ran is None else self._ran
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the cache, if there is one."""
+        return {} if self.cache is None else self.cache.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores it."""
+        if self.cache is not None:
+            self.cache.load_state_dict(state)
 
 
 class OldPolicyRole(Role):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from rlft.models.flops import Shape, Tokens, sampling_flops, step_flops
+from rlft.models.row_cache import LIMIT, ROW
 from rlft.theory.lengths import Lengths
 from rlft.theory.work import Work
 
@@ -13,7 +14,7 @@ class Passes:
 
     Attributes:
         scored: tokens of a batch. trained: those of its rows whose coefficient is not zero everywhere.
-        live: the share of such rows.
+        live: the share of such rows. new: that of rows which the reference has not scored before.
         rollout: tokens sampled in the whole run. merges: times the adapter is merged for it.
         judged: tokens that a reward model reads in the whole run; it reads every prompt with every completion.
     """
@@ -21,9 +22,14 @@ class Passes:
     scored: Tokens
     trained: Tokens
     live: float
+    new: float
     rollout: Tokens
     merges: int
     judged: Tokens
+
+    def share(self, role: str) -> float:
+        """Returns the share of `scored` that a role runs."""
+        return self.new if role == "reference" else 1.0
 
 
 def passes(work: Work, lengths: Lengths) -> Passes:
@@ -38,10 +44,20 @@ def passes(work: Work, lengths: Lengths) -> Passes:
         scored=Tokens.of_group(lengths.prompt, lengths.completion, work.rows) * work.queries,
         trained=Tokens.of_group(lengths.prompt, lengths.completion, each) * (work.queries * groups),
         live=live,
+        new=_new(work, lengths),
         rollout=sampled * draws,
         merges=work.steps if work.sampled == "each step" else 0,
         judged=alone * read,
     )
+
+
+def _new(work: Work, lengths: Lengths) -> float:
+    """Returns the share of rows that the reference runs: each of those that differ once, as far as it may hold them."""
+    drawn = work.steps * work.queries * work.rows
+    if lengths.distinct is None or lengths.distinct >= drawn:
+        return 1.0
+    held = min(1.0, LIMIT / (lengths.distinct * (lengths.completion + ROW)))
+    return 1 - held * (1 - lengths.distinct / drawn)
 
 
 def live_shares(work: Work, lengths: Lengths) -> tuple[float, float]:
@@ -57,7 +73,7 @@ def live_shares(work: Work, lengths: Lengths) -> tuple[float, float]:
 def run_flops(work: Work, shape: Shape, lengths: Lengths) -> dict[str, float]:
     """Returns the FLOPs of a run by part: "rollout", "reward", the roles there are, "forward" and "backward"."""
     p = passes(work, lengths)
-    step = step_flops(shape, p.scored, p.trained, work.roles, work.epochs)
+    step = step_flops(shape, {role: p.scored * p.share(role) for role in work.roles}, p.trained, work.epochs)
     often = dict.fromkeys(step, work.steps) | dict.fromkeys(("forward", "backward"), work.steps - work.frozen)
     return {
         "rollout": sampling_flops(shape, p.rollout, p.merges),

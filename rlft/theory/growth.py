@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 
 from rlft.models.flops import Shape, Tokens, step_flops
-from rlft.theory.flops import live_shares, run_flops
+from rlft.theory.flops import passes, run_flops
 from rlft.theory.lengths import Lengths
 from rlft.theory.work import Work
 
@@ -20,8 +20,8 @@ class Growth:
     """How a recipe's FLOPs grow.
 
     Attributes:
-        leading: the term in N, with D queries trained on, M queries sampled from once, prompts of P tokens, completions
-            of C, and the share a of rows whose coefficient is not zero.
+        leading: the term in N, with D queries trained on, R of them for the first time, M queries sampled from once,
+            prompts of P tokens, completions of C, and the share a of rows whose coefficient is not zero.
         model, data, length: exponents of the FLOPs when N (by layers), D (and M), or C is doubled.
         attention: the share of the FLOPs that is attention's, which is quadratic in the lengths.
     """
@@ -48,7 +48,7 @@ def growth(work: Work, shape: Shape, lengths: Lengths) -> Growth:
         attention=2 * shape.attention,
     )
     longer = replace(lengths, completion=2 * lengths.completion, sampled=2 * lengths.sampled)
-    more = replace(lengths, pool=2 * lengths.pool)
+    more = replace(lengths, pool=2 * lengths.pool, distinct=lengths.distinct and 2 * lengths.distinct)
     return Growth(
         leading=leading_term(work, shape, lengths),
         model=math.log2(total(shape=deeper) / now),
@@ -63,15 +63,16 @@ def leading_term(work: Work, shape: Shape, lengths: Lengths) -> str:
     weight and one token."""
     one = Tokens(positions=1)
     unit = Shape(body=1, head=0, adapter=0, merge=0, attention=0, whole=shape.whole)
-    step = step_flops(unit, one, one, work.roles, work.epochs)
+    step = step_flops(unit, dict.fromkeys(work.roles, one), one, work.epochs)
     all_rows, some_rows = _tokens(work.rows), _tokens(work.rows, "a·")
-    trained = all_rows if live_shares(work, lengths)[0] == 1 else some_rows
+    run = passes(work, lengths)
+    trained = all_rows if run.live == 1 else some_rows
     terms: defaultdict[tuple[str, str], float] = defaultdict(float)
     if work.sampled != "never":
         queries = "M" if work.sampled == "once" else "D"
         terms[queries, _tokens(work.samples)] += unit.forward(one, adapter=False)
     for part, flops in step.items():
-        terms["D", trained if part in ("forward", "backward") else all_rows] += flops
+        terms["R" if run.share(part) < 1 else "D", trained if part in ("forward", "backward") else all_rows] += flops
     return " + ".join(f"{flops:g}·N·{queries}·({tokens})" for (queries, tokens), flops in terms.items())
 
 

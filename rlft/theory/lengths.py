@@ -27,6 +27,7 @@ class Lengths:
         longest: the longest of those decoded together. answer: of a held-out question's.
         acceptance: share of right completions. all_right, all_wrong: shares of such groups, None if not known.
         questions: held out and asked. pool: queries sampled from once.
+        distinct: rows among those trained that differ; None where each is taken to.
     """
 
     prompt: float
@@ -39,6 +40,7 @@ class Lengths:
     pool: int
     all_right: float | None = None
     all_wrong: float | None = None
+    distinct: float | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Known:
 
     Attributes:
         prompt, completion: mean lengths, tokens. questions: held out that have an answer. rows: in an epoch.
+        distinct: recorded completions that differ, of those that training draws.
     """
 
     prompt: float | None = None
     completion: float | None = None
     questions: int | None = None
     rows: int | None = None
+    distinct: int | None = None
 
 
 def read_lengths(plan: "Plan", tokenizer: str) -> Known:
@@ -76,15 +80,19 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
     source = replace(source, task_size=entries)
     asked = _Unanswered() if isinstance(source, Online) else None
     source.bind(Context(plan.seed, chat, asked, _unscored, Path(), _silent))
-    groups = source.next(ROWS)
+    trainer = plan.trainer
+    drawn = source.next(min(trainer.steps, trainer.stop_after or trainer.steps) * trainer.prompts_per_step)
+    groups = [*drawn, *source.next(max(0, ROWS - len(drawn)))][:ROWS]
     prompts = [len(chat.prompt(group.query.messages)) for group in groups]
     completions = [len(c.token_ids) for group in groups for c in group.completions]
+    distinct = {(str(group.query.messages), c.token_ids) for group in drawn for c in group.completions}
     held = sum(query.answer is not None for query in source.held_out())
     return Known(
         prompt=fmean(prompts),
         completion=fmean(completions) if completions else None,
         questions=int(held * share),
         rows=source.rows if counted else None,
+        distinct=len(distinct) if counted and distinct else None,
     )
 
 
@@ -124,9 +132,17 @@ def bounds(
             acceptance=_extreme(work, low) if acceptance is None else acceptance,
             questions=questions,
             pool=pool,
+            distinct=_distinct(work, known, pool, low),
         )
 
     return one(True), one(False)
+
+
+def _distinct(work: Work, known: Known, pool: int, low: bool) -> float | None:
+    """Returns the fewest, or the most, rows that differ: of what is sampled once some are kept, and some are equal."""
+    if work.sampled == "each step" or known.distinct is not None:
+        return known.distinct
+    return work.rows if low else pool * work.most or None
 
 
 def _extreme(work: Work, low: bool) -> float:

@@ -100,7 +100,11 @@ def one(case: Case, console: Console) -> None:
 
 def table(cases: list[Case], console: Console) -> None:
     """Prints recipes side by side: what is proportional to the model, exponents, and totals."""
-    _say(console, "N weights, D queries trained on, M sampled from once, P and C tokens of prompt and completion")
+    _say(
+        console,
+        "N weights, D queries trained on, R of them new to π_ref, M sampled from once, "
+        "P and C tokens of prompt and completion",
+    )
     growths = _grid("recipe", "grows as", "in N", "in D", "in C")
     totals = _grid("recipe", "FLOPs", "seconds", "memory")
     for case in cases:

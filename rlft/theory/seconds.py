@@ -52,7 +52,7 @@ class Rates:
         parts = {"rollout": self._rollout(work, lengths, p.rollout, p.merges)}
         parts["reward"] = self.score(p.judged.positions / work.processes) * _ratio(work, model.shape)
         scoring = steps * (self.score(p.scored.positions, split * work.processes) + p.scored.scored * self.head)
-        parts |= {role: scoring for role in ("old", "reference") if role in work.roles}
+        parts |= {role: scoring * p.share(role) for role in ("old", "reference") if role in work.roles}
         if "critic" in work.roles:
             values = self.score(p.scored.positions, split) + work.epochs * self.update(p.scored.positions, split)
             parts["critic"] = steps * values + work.steps * work.epochs * work.mini_batches * self.optimizer

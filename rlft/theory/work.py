@@ -26,6 +26,7 @@ class Work:
         sampled: whether completions are sampled never, once from π_ref, or from π_θ at each step.
         samples: completions sampled of one query. pool: queries sampled from once; None while it is not known.
         kept: which groups training sees: "all" that were sampled or recorded, or of "right" rows or of "pairs" only.
+        most: rows of a query that are kept at most, of those sampled once.
         live: which rows move the policy.
         roles: "old", "reference" and "critic", as far as there are any.
         epochs, mini_batches: passes over a batch, and optimiser steps in each. frozen: steps in which only roles learn.
@@ -56,6 +57,7 @@ class Work:
     evaluations: tuple[int, ...]
     judges: tuple[Shape, ...] = field(default=())
     processes: int = 1
+    most: int = 0
 
 
 def read_work(plan: "Plan", tokens: int) -> Work:
@@ -95,6 +97,7 @@ def read_work(plan: "Plan", tokens: int) -> Work:
         evaluations=(max(limit, trainer.eval_long_tokens), *[limit] * (between + 1)) if trainer.eval_size else (),
         judges=tuple(reward_shape(path) for path in _reward_models(plan.reward)),
         processes=trainer.processes,
+        most=_most(source) if isinstance(source, Offline) else 0,
     )
 
 
@@ -109,6 +112,11 @@ def _portions(source: DataSource) -> tuple[Sampled, int, int, Literal["all", "ri
         return "never", 0, 2, "pairs"
     samples = getattr(source, "samples_per_prompt", None)
     return ("each step", samples, samples, "all") if samples else ("never", 0, 1, "right")
+
+
+def _most(source: Offline) -> int:
+    pairs = source.pairs_per_question if source.keep == "pairs" else None
+    return min(source.samples_per_prompt, 2 * pairs) if pairs else source.samples_per_prompt
 
 
 def _reward_models(reward: RewardFunction) -> list[str]:

@@ -1,6 +1,6 @@
 """What a run has cost so far."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ class Bill:
     Attributes:
         generated_tokens, prefilled_tokens: sampled, and of the prompts that were run to sample them.
         trained_tokens, prompts, prompt_tokens: gone through in training; prompts once a batch.
+        reference_rows: run through π_ref, those that it remembered apart.
         reward_calls, flops, seconds: as they say; evaluations are in none of them.
     """
 
@@ -27,25 +28,28 @@ class Bill:
     trained_tokens: int = 0
     prompts: int = 0
     prompt_tokens: int = 0
+    reference_rows: int = 0
     reward_calls: int = 0
     flops: float = 0.0
     seconds: float = 0.0
 
-    def batch(self, batch: Batch, moved: Tensor, shape: Shape, roles: Collection[str], epochs: int) -> None:
+    def batch(self, batch: Batch, moved: Tensor, shape: Shape, ran: Mapping[str, Batch], epochs: int) -> None:
         """Adds a batch's training: what the roles score once, and `epochs` passes forward and backward.
 
         Args:
             batch: the whole of it. moved: [B] bool, the rows that go through the policy; the others add nothing to the
                 gradient.
-            shape: of the model. roles: names of those there are.
+            shape: of the model. ran: the rows that each role ran, by its name.
             epochs: passes over the batch.
         """
         trained = batch.rows(moved.nonzero().flatten())
         self.trained_tokens += int(batch.mask.sum()) * epochs
         self.prompts += int(batch.prompt_ids.shape[0])
         self.prompt_tokens += int(batch.prompt_mask.sum())
+        self.reference_rows += len(ran["reference"]) if "reference" in ran else 0
         self.reward_calls += len(batch)
-        self.flops += sum(step_flops(shape, Tokens.of(batch), Tokens.of(trained), roles, epochs).values())
+        scored = {role: Tokens.of(rows) for role, rows in ran.items()}
+        self.flops += sum(step_flops(shape, scored, Tokens.of(trained), epochs).values())
 
     def sampling(self, generated: int, prefilled: int, batch: Batch, shape: Shape) -> None:
         """Brings the sampled tokens and their prompts' up to totals and adds the FLOPs of what is new. New completions

@@ -148,7 +148,8 @@ class _Run:
         bill, generated = self.progress.bill, self.progress.bill.generated_tokens
         bill.sampling(source.sampled_tokens, source.prefilled_tokens, batch, session.shape)
         moved = ~self.plan.algorithm.vanishes(batch) & (not frozen)
-        bill.batch(batch, moved, session.shape, session.roles, trainer.epochs)
+        ran = {name: role.ran(batch) for name, role in session.roles.items()}
+        bill.batch(batch, moved, session.shape, ran, trainer.epochs)
         times = [b - a for a, b in pairwise(marks)]
         return {
             "step": step + 1,

@@ -21,6 +21,7 @@ from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
 from rlft.models.roles import OldPolicyRole, Reference, ReferenceRole
 from rlft.models.rollout import Setting
+from rlft.models.row_cache import RowCache
 from rlft.train.loop import Learner
 from rlft.train.memory import keep_freed_memory, resolve_checkpointing, resolve_tokens
 from rlft.train.plan import Plan
@@ -249,7 +250,9 @@ def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, proces
     if "old" in needs or trainer.epochs * trainer.mini_batches > 1 or noisy:
         roles["old"] = OldPolicyRole(policy, tokens, atom, processes)
     if "reference" in needs:
-        roles["reference"] = ReferenceRole(reference, tokens, atom, processes)
+        roles["reference"] = ReferenceRole(
+            reference, tokens, atom, processes, None if plan.source.on_policy else RowCache()
+        )
     if "critic" in needs:
         roles["critic"] = CriticRole(
             policy,

@@ -92,7 +92,7 @@ def test_a_token_costs_six_operations_a_weight_where_all_are_trained_and_four_wh
 def test_the_parts_of_a_step() -> None:
     shape = Shape(body=100, head=7, adapter=10, merge=1000, attention=0, whole=False)
     scored, trained = Tokens(positions=10, scored=4), Tokens(positions=5, scored=2)
-    parts = step_flops(shape, scored, trained, {"old", "reference", "critic"}, epochs=2)
+    parts = step_flops(shape, {"old": scored, "reference": scored, "critic": scored}, trained, epochs=2)
     values = 2 * 110 * 10
     assert parts == {
         "old": 2 * 110 * 10 + 2 * 7 * 4,
@@ -101,7 +101,7 @@ def test_the_parts_of_a_step() -> None:
         "forward": 2 * (2 * 110 * 5 + 2 * 7 * 2),
         "backward": 2 * ((2 * 100 + 4 * 10) * 5 + 2 * 7 * 2),
     }
-    assert set(step_flops(shape, scored, trained, (), 1)) == {"forward", "backward"}
+    assert set(step_flops(shape, {}, trained, 1)) == {"forward", "backward"}
     assert sampling_flops(shape, scored, merges=3) == 3000 + 2 * 100 * 10 + 2 * 7 * 4
 
 
@@ -122,11 +122,11 @@ def test_the_reference_and_the_critic_cost_what_torch_counts() -> None:
     shape, tokens = Shape.of(policy.model), Tokens.of(batch)
     with torch.no_grad(), only(policy.model, None):
         scoring = counted(lambda: policy(batch))
-    assert scoring == pytest.approx(step_flops(shape, tokens, tokens, {"reference"}, 1)["reference"], rel=0.1)
+    assert scoring == pytest.approx(step_flops(shape, {"reference": tokens}, tokens, 1)["reference"], rel=0.1)
     critic = CriticRole(
         policy, 4096, "completion", Processes(), 0, learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0,
         max_norm=1.0, clip=0.2,
     )  # fmt: skip
     batch = batch.replace(weight=batch.mask.float(), returns=batch.mask.float())
     learning = counted(lambda: critic.learn(critic.annotate(batch)))
-    assert learning == pytest.approx(step_flops(shape, tokens, tokens, {"critic"}, 1)["critic"], rel=0.1)
+    assert learning == pytest.approx(step_flops(shape, {"critic": tokens}, tokens, 1)["critic"], rel=0.1)

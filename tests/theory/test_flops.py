@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from rlft.algorithms import DPO, K3, GroupNormalised, NoKL, PolicyGradient, PPOClip, WeightedLikelihood
 from rlft.models.flops import Shape
-from rlft.theory import Lengths, Live, Work, growth
-from rlft.theory.flops import evaluation_flops, run_flops
+from rlft.models.row_cache import ROW
+from rlft.theory import Lengths, Live, Work, flops, growth
+from rlft.theory.flops import evaluation_flops, passes, run_flops
 
 # A group of 4 completions of 6 tokens after a prompt of 10: 10 + 4·5 inputs; keys 10·11/2 + 4·(5·10 + 5·6/2).
 INPUTS, KEYS, SCORED = 30, 55 + 4 * 65, 24
@@ -54,6 +55,22 @@ def test_what_is_sampled_once_does_not_depend_on_the_steps(work: Work, shape: Sh
     pooled = replace(lengths, pool=7)
     assert run_flops(once, shape, pooled)["rollout"] == pytest.approx(7 * (2 * 1000 * INPUTS + 8 * KEYS + 200 * SCORED))
     assert run_flops(replace(once, steps=6), shape, pooled)["rollout"] == run_flops(once, shape, pooled)["rollout"]
+
+
+def test_the_reference_runs_once_for_each_row_that_differs(work: Work, shape: Shape, lengths: Lengths) -> None:
+    """24 rows are drawn, 6 of them differ; the policy is trained on all."""
+    full, known = (run_flops(work, shape, replace(lengths, distinct=n)) for n in (None, 6))
+    assert known["reference"] == pytest.approx(full["reference"] / 4) and known["forward"] == full["forward"]
+    assert run_flops(work, shape, replace(lengths, distinct=30)) == full
+
+
+def test_rows_past_what_is_held_run_whenever_they_are_drawn(
+    work: Work, lengths: Lengths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flops, "LIMIT", 3 * (6 + ROW))
+    found = passes(work, replace(lengths, distinct=6))
+    assert found.share("reference") == (3 + 3 * 4) / 24  # 6 rows four times, 3 of them held
+    assert found.share("old") == 1
 
 
 def test_a_reward_model_reads_every_prompt_with_every_completion(work: Work, shape: Shape, lengths: Lengths) -> None:
@@ -126,6 +143,13 @@ def test_how_each_method_grows(method: str) -> None:
     skipped = 4 * 1000 * names["D"] * 1e6 * unused_prompts
     assert total == pytest.approx(eval(value, {"__builtins__": {}}, names) - skipped, rel=1e-4)
     assert (found.model, found.data) == pytest.approx((1, 1))
+
+
+def test_how_a_method_grows_whose_data_comes_again() -> None:
+    work = _work(sampled="once", rows=2, kept="pairs", roles={"reference"})  # 20 rows are drawn
+    found = growth(work, Shape(1000, 0, 0, 0, 0, whole=False), Lengths(10, 5, 5, 5, 1, 1, 0, pool=40, distinct=8))
+    assert found.leading == "2·N·M·(P + 8C) + 2·N·R·(P + 2C) + 4·N·D·(P + 2C)"
+    assert found.data == pytest.approx(1)
 
 
 def test_all_weights_trained_is_the_familiar_6nd() -> None:

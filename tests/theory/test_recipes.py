@@ -1,5 +1,6 @@
 """From recipes and data to numbers."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from rlft.base import UserError
 from rlft.models.config import ModelConfig
 from rlft.models.load import load
 from rlft.recipe import build, compose
-from rlft.theory import bounds, read_lengths, read_model, read_work
+from rlft.theory import bounds, read_lengths, read_model, read_run, read_work
 from rlft.theory.lengths import Known
 from rlft.train import Plan
 
@@ -75,6 +76,49 @@ def test_lengths_are_read_off_the_data(tmp_path: Path) -> None:
     online = read_lengths(grpo, str(folder))
     assert online.prompt == pytest.approx(known.prompt, rel=0.05) and online.completion is None
     assert read_lengths(plan_of("recipe=grpo_gsm8k"), str(folder)) == Known()
+
+
+def test_rows_that_differ_are_counted_in_what_training_will_draw(tmp_path: Path) -> None:
+    rows = [{"prompt": f"{i}?", "chosen": f"{i}", "rejected": "no"} for i in range(4)]
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in [*rows, *rows[:2]]), encoding="utf-8")
+    words = ["recipe=dpo_gsm8k", f"data.train_file={file}", "data.held_out_share=0", "data.shuffle=false"]
+    words += ["trainer.prompts_per_step=3"]
+    folder = str(tiny_model_dir(tmp_path))
+    epochs, part = (read_lengths(plan_of(*words, f"trainer.steps={n}"), folder).distinct for n in (200, 1))
+    assert (epochs, part) == (2 * 4, 2 * 3)
+    assert read_lengths(plan_of("recipe=dpo_math"), folder).distinct is None  # not sampled yet
+
+
+def test_bounds_of_the_rows_that_differ() -> None:
+    def both(recipe: str, known: Known) -> tuple[float | None, ...]:
+        return tuple(bound.distinct for bound in bounds(read_work(plan_of(*recipe.split()), 100), known))
+
+    assert both("recipe=dpo_math", Known()) == (2, 2 * 256)
+    assert both("recipe=dpo_math data.pairs_per_question=3", Known()) == (2, 6 * 256)
+    assert both("recipe=dpo_math data.pairs_per_question=null", Known()) == (2, 8 * 256)
+    assert both("recipe=dpo_math data.keep=right", Known()) == (1, 8 * 256)
+    assert both("recipe=dpo_gsm8k data.train_file=x.jsonl", Known()) == (2, None)
+    assert both("recipe=dpo_gsm8k data.train_file=x.jsonl", Known(distinct=7)) == (7, 7)
+    assert both("recipe=grpo_math", Known(rows=5)) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("drawn", "scored", "expected"),
+    [(24, 6, (6, 6)), (24, 24, (24, 512)), (24, None, (24, 512)), (24, 0, (24, 512))],
+)
+def test_what_a_run_tells_of_the_rows_that_differ(
+    drawn: int, scored: int | None, expected: tuple[int, int], tmp_path: Path
+) -> None:
+    """One that met none again may not have come to the end of its data; older ones did not remember."""
+    rows = {} if scored is None else {"reference_rows": scored}
+    totals = {"reward_calls": drawn, "flops": 1, "seconds": 1, "generated_tokens": 1, **rows}
+    (tmp_path / "summary.json").write_text(json.dumps({"totals": totals, "peak_memory_bytes": 1}), encoding="utf-8")
+    keys = ("time/step_s", "time/rollout_s", "completion_length/mean", "reward/mean", "group/all_right")
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(dict.fromkeys((*keys, "group/all_wrong"), 1)), encoding="utf-8")
+    work = read_work(plan_of("recipe=dpo_math"), 100)
+    found = read_run(tmp_path, work, 256).onto(bounds(work, Known()))
+    assert tuple(bound.distinct for bound in found) == expected
 
 
 def test_bounds() -> None:

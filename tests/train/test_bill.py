@@ -13,9 +13,9 @@ BATCH = make_batch([[1, 2, 3], [4]], [[[5, 6], [7]], [[8, 9, 8]]], holes=((2, 0)
 
 def test_a_batch_is_counted_by_the_closed_formulas() -> None:
     bill = Bill()
-    bill.batch(BATCH, torch.tensor([True, True, True]), SHAPE, {"reference"}, epochs=2)
+    bill.batch(BATCH, torch.tensor([True, True, True]), SHAPE, {"reference": BATCH}, epochs=2)
     tokens = Tokens.of(BATCH)
-    assert bill.flops == sum(step_flops(SHAPE, tokens, tokens, {"reference"}, 2).values())
+    assert bill.flops == sum(step_flops(SHAPE, {"reference": tokens}, tokens, 2).values())
     assert (bill.trained_tokens, bill.prompts, bill.prompt_tokens, bill.reward_calls) == (10, 2, 4, 3)
 
 
@@ -24,9 +24,9 @@ def test_rows_that_move_nothing_cost_the_policy_nothing(rows: list[int]) -> None
     bill = Bill()
     moved = torch.zeros(3, dtype=torch.bool)
     moved[rows] = True
-    bill.batch(BATCH, moved, SHAPE, {"critic"}, epochs=1)
+    bill.batch(BATCH, moved, SHAPE, {"critic": BATCH}, epochs=1)
     trained = {(): Tokens(), (1,): Tokens(3, 6, 1), (0, 2): Tokens(7, 16, 4)}[tuple(rows)]
-    assert bill.flops == sum(step_flops(SHAPE, Tokens.of(BATCH), trained, {"critic"}, 1).values())
+    assert bill.flops == sum(step_flops(SHAPE, {"critic": Tokens.of(BATCH)}, trained, 1).values())
 
 
 def test_sampling_a_batch_s_own_completions_is_counted_exactly_and_once() -> None:

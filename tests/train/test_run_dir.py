@@ -27,8 +27,8 @@ LOOKED_AT = {
 }  # fmt: skip
 EVAL = ["n", "accuracy_before", "accuracy_before_long", "accuracy_after", "difference", "interval"]
 TOTALS = [
-    "generated_tokens", "prefilled_tokens", "trained_tokens", "prompts", "prompt_tokens", "reward_calls", "flops",
-    "seconds",
+    "generated_tokens", "prefilled_tokens", "trained_tokens", "prompts", "prompt_tokens", "reference_rows",
+    "reward_calls", "flops", "seconds",
 ]  # fmt: skip
 
 
