@@ -127,17 +127,14 @@ def _plans(asked: Asked, arguments: Arguments) -> "tuple[list[Plan], bool]":
 
 
 def _case(plan: "Plan", asked: Asked, arguments: Arguments, clocks: dict[Any, Any], compared: bool) -> "Case":
-    from rlft.theory import Case, bounds, estimate, growth, read_lengths, read_model, read_run, read_work
-    from rlft.train.memory import resolve_tokens
+    from rlft.theory import Case, bounds, estimate, growth, read_lengths, read_model, read_run
 
     numbers = asked.numbers
     if "devices" in numbers:
         plan = replace(plan, trainer=replace(plan.trainer, processes=int(numbers["devices"])))
-    trainer = plan.trainer
     model = read_model(plan.model, arguments.trust_remote_code)
     device, dtype = _machine(plan, numbers)
-    tokens = resolve_tokens(trainer.tokens_per_micro_batch, model.config, dtype, device, trainer.processes)
-    work = read_work(plan, tokens)
+    work = _work(plan, model, dtype, device, "device_tflops" in numbers)
     known = read_lengths(plan, model.source)
     given = (numbers.get(key) for key in ("lengths.prompt", "lengths.completion", "acceptance"))
     lengths = bounds(work, known, *given)
@@ -156,7 +153,7 @@ def _case(plan: "Plan", asked: Asked, arguments: Arguments, clocks: dict[Any, An
         lengths=lengths,
         estimate=found,
         growth=growth(work, model.shape, lengths[1]),
-        notes=_notes(work, numbers),
+        notes=_notes(plan, work, numbers),
         measured=measured if compared else None,
     )
 
@@ -174,10 +171,31 @@ def _machine(plan: "Plan", numbers: dict[str, float]) -> "tuple[torch.device, to
     return device, resolve_dtype(plan.model.dtype, device)
 
 
-def _notes(work: "Work", numbers: dict[str, float]) -> list[str]:
+def _work(plan: "Plan", model: "Model", dtype: "torch.dtype", device: "torch.device", on_paper: bool) -> "Work":
+    """Returns what the run would do, its "auto" values resolved as it resolves them. How much memory a device on paper
+    has free nobody knows, so that it keeps its activations unless asked not to."""
+    from rlft.theory import is_native, read_work
+    from rlft.train.memory import resolve
+
+    trainer = plan.trainer
+    if on_paper and trainer.gradient_checkpointing == "auto":
+        trainer = replace(trainer, gradient_checkpointing="off")
+    tokens, recompute = resolve(trainer, plan.source, model.config, dtype, device, trainer.processes)
+    native = recompute and not on_paper and device.type == "cpu" and is_native(model)
+    return read_work(plan, tokens, recompute, shared=native or not recompute)
+
+
+def _notes(plan: "Plan", work: "Work", numbers: dict[str, float]) -> list[str]:
+    from rlft.models.rollout import Native
+
     notes = ["evaluations, start-up and what is written to disk are not in the training line"]
     if work.sampled == "once":
         notes.append("completions of π_ref are kept: a later run of the same recipe does not sample them again")
+    if not isinstance(plan.rollout, Native) and "device_tflops" not in numbers:
+        notes.append("rollout seconds are those of rlft's own sampler")
+    if work.recompute:
+        whole = "" if work.shared else ", and trains whole sequences: each prompt once for every completion"
+        notes.append(f"gradient checkpointing is on: backward runs every layer forward once more{whole}")
     if "reference" in work.roles and work.sampled != "each step":
         notes.append("π_ref runs once for each row that differs: log π_ref of what comes again is remembered")
     if "device_tflops" in numbers:
@@ -203,7 +221,7 @@ def _clock(
     if "device_tflops" in numbers:
         count, mfu = int(numbers.get("devices", 1)), numbers.get("mfu", MFU)
         return Device(numbers["device_tflops"], count, mfu, numbers.get("device_gb_per_s"))
-    key = (str(model.settings), dtype)
+    key = (str(model.settings), dtype, work.recompute)
     if key not in clocks:
         clocks[key] = calibrate(work, model, lengths[1], dtype, device)
     return clocks[key]

@@ -75,7 +75,9 @@ class Shape:
         scored = 2 * self.head * tokens.scored if head else 0
         return 2 * weights * tokens.positions + 4 * self.attention * tokens.keys + scored
 
-    def backward(self, tokens: "Tokens", head: bool = True, whole: bool | None = None) -> float:
+    def backward(
+        self, tokens: "Tokens", head: bool = True, whole: bool | None = None, recompute: bool = False
+    ) -> float:
         """Returns the FLOPs of the gradient: that of the activations, of the trained weights, and of the scored hidden
         states (which `rlft.ops.linear_logp` finds in its forward pass). A trained head is also computed once more.
 
@@ -83,11 +85,13 @@ class Shape:
             tokens: what went forward.
             head: whether tokens were scored by the language-model head.
             whole: whether all weights are trained; None takes the policy's way, a critic always has an adapter.
+            recompute: whether the blocks run forward once more, because their activations were not kept.
         """
         whole = self.whole if whole is None else whole
         weights = 2 * self.body * (2 if whole else 1) + 4 * (0 if whole else self.adapter)
         scored = 2 * self.head * (3 if whole else 1) * tokens.scored if head else 0
-        return weights * tokens.positions + 10 * self.attention * tokens.keys + scored
+        again = self.forward(tokens, head=False) if recompute else 0
+        return weights * tokens.positions + 10 * self.attention * tokens.keys + scored + again
 
 
 @dataclass(frozen=True)
@@ -105,21 +109,25 @@ class Tokens:
     scored: float = 0
 
     @classmethod
-    def of(cls, batch: Batch) -> "Tokens":
-        """Returns what a batch's scoring reads, its trained tokens being scored."""
+    def of(cls, batch: Batch, shared: bool = True) -> "Tokens":
+        """Returns what a batch's scoring reads, its trained tokens being scored. Prompts that are not `shared` are run
+        once for each of their completions."""
         prompts = batch.prompt_mask.sum(1).double()
         inputs = (batch.attention.sum(1) - 1).clamp(min=0).double()
         seen = prompts[batch.group]
+        prompts = prompts if shared else seen
         keys = (prompts * (prompts + 1) / 2).sum() + (inputs * seen + inputs * (inputs + 1) / 2).sum()
         return cls(float(prompts.sum() + inputs.sum()), float(keys), float(batch.mask.sum()))
 
     @classmethod
-    def of_group(cls, prompt: float, completion: float, rows: float) -> "Tokens":
+    def of_group(cls, prompt: float, completion: float, rows: float, shared: bool = True) -> "Tokens":
         """Returns what a prompt with its completions reads, by mean lengths; every completion token is scored.
 
         >>> Tokens.of_group(prompt=4, completion=3, rows=2)
         Tokens(positions=8, keys=32.0, scored=6)
         """
+        if not shared:
+            return cls.of_group(prompt, completion, 1) * rows
         inputs = max(0, completion - 1)
         keys = prompt * (prompt + 1) / 2 + rows * (inputs * prompt + inputs * (inputs + 1) / 2)
         return cls(prompt + rows * inputs, keys, rows * completion)
@@ -131,7 +139,14 @@ class Tokens:
         return Tokens(self.positions * times, self.keys * times, self.scored * times)
 
 
-def step_flops(shape: Shape, scored: Mapping[str, Tokens], trained: Tokens, epochs: float) -> dict[str, float]:
+def step_flops(
+    shape: Shape,
+    scored: Mapping[str, Tokens],
+    trained: Tokens,
+    epochs: float,
+    recompute: bool = False,
+    learnt: Tokens | None = None,
+) -> dict[str, float]:
     """Returns the FLOPs of one batch by part: those of the roles there are ("old", "reference", "critic"), "forward"
     and "backward".
 
@@ -141,6 +156,9 @@ def step_flops(shape: Shape, scored: Mapping[str, Tokens], trained: Tokens, epoc
         scored: what each role runs of a batch, by its name; a critic also learns from it.
         trained: its rows whose coefficient is not zero everywhere; the others need no pass.
         epochs: passes over the batch.
+        recompute: whether backward runs the blocks forward once more. A critic beside fully trained weights is a model
+            of its own, which does not.
+        learnt: what a critic then learns from, if not `scored` as it is.
     """
     parts: dict[str, float] = {}
     if "old" in scored:
@@ -148,9 +166,12 @@ def step_flops(shape: Shape, scored: Mapping[str, Tokens], trained: Tokens, epoc
     if "reference" in scored:
         parts["reference"] = shape.forward(scored["reference"], adapter=False)
     if "critic" in scored:
-        values = shape.forward(scored["critic"], head=False)
-        parts["critic"] = values + epochs * (values + shape.backward(scored["critic"], head=False, whole=False))
-    return parts | {"forward": epochs * shape.forward(trained), "backward": epochs * shape.backward(trained)}
+        again = recompute and not shape.whole
+        learnt = learnt if learnt is not None and again else scored["critic"]
+        update = shape.forward(learnt, head=False) + shape.backward(learnt, False, whole=False, recompute=again)
+        parts["critic"] = shape.forward(scored["critic"], head=False) + epochs * update
+    parts["forward"] = epochs * shape.forward(trained)
+    return parts | {"backward": epochs * shape.backward(trained, recompute=recompute)}
 
 
 def sampling_flops(shape: Shape, tokens: Tokens, merges: float) -> float:

@@ -70,6 +70,12 @@ class Policy(nn.Module):
         return self.native is not None
 
     @property
+    def trains_shared(self) -> bool:
+        """Whether each prompt runs once per group where a gradient is wanted: checkpointed layers of transformers drop
+        the cache that it takes."""
+        return self.native is not None or (self.shares_prompts and not self.recompute)
+
+    @property
     def score_dtype(self) -> torch.dtype:
         """The dtype of log π: float32, or float64 where the model has it."""
         return torch.promote_types(next(self.model.parameters()).dtype, torch.float32)

@@ -6,7 +6,7 @@ from rlft.theory.growth import Growth, growth
 from rlft.theory.lengths import Lengths, bounds, read_lengths
 from rlft.theory.live import Live
 from rlft.theory.measured import Measured, read_run
-from rlft.theory.model import Model, read_model
+from rlft.theory.model import Model, is_native, read_model
 from rlft.theory.page import Case
 from rlft.theory.seconds import Device, Rates
 from rlft.theory.work import Work, read_work
@@ -27,6 +27,7 @@ __all__ = [
     "calibrate",
     "estimate",
     "growth",
+    "is_native",
     "read_lengths",
     "read_model",
     "read_run",

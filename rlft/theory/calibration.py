@@ -23,7 +23,7 @@ from rlft.models.policy import CHUNK_NUMBERS, Policy
 from rlft.models.sampler import ROWS, decoder_of
 from rlft.ops.logprob import linear_logp
 from rlft.theory.lengths import Lengths
-from rlft.theory.model import Model, build
+from rlft.theory.model import Model, build, cut
 from rlft.theory.seconds import Line, Rates
 from rlft.theory.work import Work
 
@@ -40,7 +40,7 @@ def calibrate(work: Work, model: Model, lengths: Lengths, dtype: torch.dtype, de
         work, model: the run. lengths: prompts and completions as long as these are timed.
         dtype, device: of the run.
     """
-    bench = _Bench.of(model, dtype, device)
+    bench = _Bench.of(model, work.recompute, dtype, device)
     score, update, optimizer = bench.passes(work, lengths)
     prefill, decode, merge = bench.sampling(work, lengths)
     head, head_update = bench.head()
@@ -55,16 +55,15 @@ class _Bench:
     scale: float
 
     @classmethod
-    def of(cls, model: Model, dtype: torch.dtype, device: torch.device) -> "_Bench":
+    def of(cls, model: Model, recompute: bool, dtype: torch.dtype, device: torch.device) -> "_Bench":
         layers = min(model.layers, max(1, int(WEIGHTS * model.layers / model.shape.body)))
         config = copy.deepcopy(model.config)
-        text = config.get_text_config()
-        text.num_hidden_layers = layers
-        if getattr(text, "layer_types", None):
-            text.layer_types = text.layer_types[:layers]
+        cut(config, layers)
         built = build(config, model.settings, device, dtype).eval()
         fill(built)
-        return cls(Policy(built, _silent), model.layers / layers)
+        policy = Policy(built, _silent)
+        policy.checkpoint(recompute)
+        return cls(policy, model.layers / layers)
 
     def passes(self, work: Work, lengths: Lengths) -> tuple[Line, Line, float]:
         """Returns the rates of scoring and of an update, without the head, and the seconds of an optimiser step."""
@@ -75,7 +74,7 @@ class _Bench:
         large = equal_rows(max(2, POSITIONS // group), rows, prompt, completion, self.policy.device)
         optimizer = MasterAdamW([p for p in self.policy.model.parameters() if p.requires_grad], 0.0, (0.9, 0.999), 0.0)
         self._update(large)  # the first touch of fresh memory is slow, and a run does it once
-        update = _line(self._update, small, large, self.scale)
+        update = _line(self._update, small, large, self.scale, self.policy.trains_shared)
         score = _line(self._score, small, large, self.scale)
         optimizer.step(1.0, Processes())  # the first step makes the moments
         return score, update, self.scale * _seconds(lambda: optimizer.step(1.0, Processes()), self.policy.device)
@@ -158,11 +157,11 @@ def equal_rows(queries: int, rows: int, prompt: int, completion: int, device: to
     ).to(device)
 
 
-def _line(run: Callable[[Batch], None], small: Batch, large: Batch, scale: float) -> Line:
+def _line(run: Callable[[Batch], None], small: Batch, large: Batch, scale: float, shared: bool = True) -> Line:
     """Returns the line through two passes, by positions."""
     device = small.group.device
     first, second = (_seconds(lambda b=b: run(b), device) for b in (small, large))
-    few, many = (Tokens.of(b).positions for b in (small, large))
+    few, many = (Tokens.of(b, shared).positions for b in (small, large))
     unit = (second - first) / (many - few)
     return Line(scale * max(0.0, first - unit * few), scale * unit)
 

@@ -13,13 +13,15 @@ class Passes:
     """What goes through the model in one step, and what is sampled in the whole run.
 
     Attributes:
-        scored: tokens of a batch. trained: those of its rows whose coefficient is not zero everywhere.
+        scored: tokens of a batch. learnt: the same where a gradient is wanted: prompts may run once a completion then.
+        trained: those of its rows whose coefficient is not zero everywhere, likewise.
         live: the share of such rows. new: that of rows which the reference has not scored before.
         rollout: tokens sampled in the whole run. merges: times the adapter is merged for it.
         judged: tokens that a reward model reads in the whole run; it reads every prompt with every completion.
     """
 
     scored: Tokens
+    learnt: Tokens
     trained: Tokens
     live: float
     new: float
@@ -42,7 +44,8 @@ def passes(work: Work, lengths: Lengths) -> Passes:
     alone = Tokens.of_group(lengths.prompt + lengths.sampled, 0, 0)
     return Passes(
         scored=Tokens.of_group(lengths.prompt, lengths.completion, work.rows) * work.queries,
-        trained=Tokens.of_group(lengths.prompt, lengths.completion, each) * (work.queries * groups),
+        learnt=Tokens.of_group(lengths.prompt, lengths.completion, work.rows, work.shared) * work.queries,
+        trained=Tokens.of_group(lengths.prompt, lengths.completion, each, work.shared) * (work.queries * groups),
         live=live,
         new=_new(work, lengths),
         rollout=sampled * draws,
@@ -73,7 +76,8 @@ def live_shares(work: Work, lengths: Lengths) -> tuple[float, float]:
 def run_flops(work: Work, shape: Shape, lengths: Lengths) -> dict[str, float]:
     """Returns the FLOPs of a run by part: "rollout", "reward", the roles there are, "forward" and "backward"."""
     p = passes(work, lengths)
-    step = step_flops(shape, {role: p.scored * p.share(role) for role in work.roles}, p.trained, work.epochs)
+    scored = {role: p.scored * p.share(role) for role in work.roles}
+    step = step_flops(shape, scored, p.trained, work.epochs, work.recompute, p.learnt)
     often = dict.fromkeys(step, work.steps) | dict.fromkeys(("forward", "backward"), work.steps - work.frozen)
     return {
         "rollout": sampling_flops(shape, p.rollout, p.merges),

@@ -63,10 +63,10 @@ def leading_term(work: Work, shape: Shape, lengths: Lengths) -> str:
     weight and one token."""
     one = Tokens(positions=1)
     unit = Shape(body=1, head=0, adapter=0, merge=0, attention=0, whole=shape.whole)
-    step = step_flops(unit, dict.fromkeys(work.roles, one), one, work.epochs)
-    all_rows, some_rows = _tokens(work.rows), _tokens(work.rows, "a·")
+    step = step_flops(unit, dict.fromkeys(work.roles, one), one, work.epochs, work.recompute)
+    all_rows = _tokens(work.rows)
     run = passes(work, lengths)
-    trained = all_rows if run.live == 1 else some_rows
+    trained = _tokens(work.rows, "" if run.live == 1 else "a·", work.shared)
     terms: defaultdict[tuple[str, str], float] = defaultdict(float)
     if work.sampled != "never":
         queries = "M" if work.sampled == "once" else "D"
@@ -76,5 +76,6 @@ def leading_term(work: Work, shape: Shape, lengths: Lengths) -> str:
     return " + ".join(f"{flops:g}·N·{queries}·({tokens})" for (queries, tokens), flops in terms.items())
 
 
-def _tokens(rows: int, share: str = "") -> str:
-    return f"P + {share}{rows if rows > 1 else ''}C"
+def _tokens(rows: int, share: str = "", shared: bool = True) -> str:
+    times = f"{share}{rows if rows > 1 else ''}"
+    return f"{'' if shared else times}P + {times}C"

@@ -76,6 +76,8 @@ def _sampling(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu:
 
 
 def _update(work: Work, model: Model, lengths: Lengths, itemsize: int) -> dict[str, float]:
-    positions = min(work.tokens, passes(work, lengths).scored.positions / work.processes)
-    kept = model.layers * (KEPT_WIDTH * model.width + KEPT_INNER * model.inner) * itemsize
-    return {"update: activations": positions * kept, "update: logits": SCORED * CHUNK_NUMBERS}
+    p = passes(work, lengths)
+    positions = min(work.tokens, p.scored.positions / work.processes) * p.learnt.positions / p.scored.positions
+    layer = KEPT_WIDTH * model.width + KEPT_INNER * model.inner
+    kept = model.layers * model.width + layer if work.recompute else model.layers * layer
+    return {"update: activations": positions * kept * itemsize, "update: logits": SCORED * CHUNK_NUMBERS}

@@ -1,5 +1,6 @@
 """A model without its weights: what its config.json says of its size."""
 
+import copy
 import json
 import warnings
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from rlft.models.config import ModelConfig
 from rlft.models.embedded import embedded_model
 from rlft.models.flops import Shape
 from rlft.models.load import add_adapter
+from rlft.models.native.weights import why_not
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,23 @@ def build(
         model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=trust_remote_code)
         model.tie_weights()
         return add_adapter(model, settings, seed=0)
+
+
+def is_native(model: Model) -> bool:
+    """Returns whether a model runs natively on the CPU; one layer of it is looked at, whose weights are never read."""
+    config = copy.deepcopy(model.config)
+    cut(config, 1)
+    built = build(config, model.settings, "cpu")
+    base = built.get_base_model() if hasattr(built, "get_base_model") else built
+    return not why_not(base, base.base_model)
+
+
+def cut(config: Any, layers: int) -> None:
+    """Leaves a configuration the first so many layers."""
+    text = config.get_text_config()
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = text.layer_types[:layers]
 
 
 def reward_shape(path: str) -> Shape:

@@ -27,7 +27,8 @@ class Rates:
     """What this machine takes for the recipe's model, seconds.
 
     Attributes:
-        score, update: a pass forward, and forward and backward, by positions; the head is apart.
+        score, update: a pass forward, and forward and backward (with what is recomputed), by positions; the head is
+            apart.
         head, head_update: scoring one token by the language-model head, without and with its gradient.
         prefill: a token of a prompt that is sampled from. decode: one step of decoding, by rows. merge: summing the
             adapter into a copy of the weights.
@@ -54,7 +55,7 @@ class Rates:
         scoring = steps * (self.score(p.scored.positions, split * work.processes) + p.scored.scored * self.head)
         parts |= {role: scoring * p.share(role) for role in ("old", "reference") if role in work.roles}
         if "critic" in work.roles:
-            values = self.score(p.scored.positions, split) + work.epochs * self.update(p.scored.positions, split)
+            values = self.score(p.scored.positions, split) + work.epochs * self.update(p.learnt.positions, split)
             parts["critic"] = steps * values + work.steps * work.epochs * work.mini_batches * self.optimizer
         calls = max(split * p.live, work.mini_batches)
         passed = self.update(p.trained.positions / work.processes, calls if p.live else 0)

@@ -35,6 +35,8 @@ class Work:
         questions: asked in an evaluation. evaluations: the token limit of each.
         judges: shapes of the reward models.
         processes: that share the work.
+        recompute: whether backward runs each block forward once more. shared: whether training runs each prompt once
+            for its group, or once for each completion.
     """
 
     method: str
@@ -58,15 +60,18 @@ class Work:
     judges: tuple[Shape, ...] = field(default=())
     processes: int = 1
     most: int = 0
+    recompute: bool = False
+    shared: bool = True
 
 
-def read_work(plan: "Plan", tokens: int) -> Work:
+def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool = True) -> Work:
     """Returns what a plan asks for.
 
     Args:
         plan: the recipe as objects. A data source of someone else's that has `samples_per_prompt` is taken to sample
             at each step; one without it, to have one recorded completion for each query.
-        tokens: `trainer.tokens_per_micro_batch`, resolved.
+        tokens, recompute: `trainer.tokens_per_micro_batch` and `trainer.gradient_checkpointing`, resolved.
+        shared: whether training runs each prompt once for its group.
 
     Raises:
         UserError: a reward model that cannot be found.
@@ -98,6 +103,8 @@ def read_work(plan: "Plan", tokens: int) -> Work:
         judges=tuple(reward_shape(path) for path in _reward_models(plan.reward)),
         processes=trainer.processes,
         most=_most(source) if isinstance(source, Offline) else 0,
+        recompute=recompute,
+        shared=shared,
     )
 
 

@@ -33,23 +33,34 @@ class Bill:
     flops: float = 0.0
     seconds: float = 0.0
 
-    def batch(self, batch: Batch, moved: Tensor, shape: Shape, ran: Mapping[str, Batch], epochs: int) -> None:
+    def batch(
+        self,
+        batch: Batch,
+        moved: Tensor,
+        shape: Shape,
+        ran: Mapping[str, Batch],
+        epochs: int,
+        recompute: bool = False,
+        shared: bool = True,
+    ) -> None:
         """Adds a batch's training: what the roles score once, and `epochs` passes forward and backward.
 
         Args:
             batch: the whole of it. moved: [B] bool, the rows that go through the policy; the others add nothing to the
                 gradient.
             shape: of the model. ran: the rows that each role ran, by its name.
-            epochs: passes over the batch.
+            epochs: passes over the batch. recompute: whether backward runs the blocks forward once more.
+            shared: whether training runs each prompt once for its group, or once for each completion.
         """
-        trained = batch.rows(moved.nonzero().flatten())
+        trained = Tokens.of(batch.rows(moved.nonzero().flatten()), shared)
         self.trained_tokens += int(batch.mask.sum()) * epochs
         self.prompts += int(batch.prompt_ids.shape[0])
         self.prompt_tokens += int(batch.prompt_mask.sum())
         self.reference_rows += len(ran["reference"]) if "reference" in ran else 0
         self.reward_calls += len(batch)
         scored = {role: Tokens.of(rows) for role, rows in ran.items()}
-        self.flops += sum(step_flops(shape, scored, Tokens.of(trained), epochs).values())
+        learnt = Tokens.of(batch, shared)
+        self.flops += sum(step_flops(shape, scored, trained, epochs, recompute, learnt).values())
 
     def sampling(self, generated: int, prefilled: int, batch: Batch, shape: Shape) -> None:
         """Brings the sampled tokens and their prompts' up to totals and adds the FLOPs of what is new. New completions

@@ -7,9 +7,22 @@ from typing import Any
 
 import torch
 
+from rlft.base import DataSource
+from rlft.train.config import TrainerConfig
+
 SHARE = 0.4  # of the free memory that activations may take: caches, logits and the optimiser want theirs
 LEAST = 256  # positions at once: below this, products are slow
 MOST = {"cpu": 1024, "cuda": 32768}  # past these, larger products are no faster
+
+
+def resolve(
+    trainer: TrainerConfig, source: DataSource, config: Any, dtype: torch.dtype, device: torch.device, processes: int
+) -> tuple[int, bool]:
+    """Returns the positions that go through the model at once, and whether backward computes activations again."""
+    longest = getattr(source, "max_prompt_tokens", 0) + getattr(source, "max_completion_tokens", 0)
+    machine = (config, dtype, device, processes)
+    recompute = resolve_checkpointing(trainer.gradient_checkpointing, longest, *machine)
+    return resolve_tokens(trainer.tokens_per_micro_batch, *machine, recompute), recompute
 
 
 def resolve_tokens(

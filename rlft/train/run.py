@@ -149,7 +149,8 @@ class _Run:
         bill.sampling(source.sampled_tokens, source.prefilled_tokens, batch, session.shape)
         moved = ~self.plan.algorithm.vanishes(batch) & (not frozen)
         ran = {name: role.ran(batch) for name, role in session.roles.items()}
-        bill.batch(batch, moved, session.shape, ran, trainer.epochs)
+        policy = session.policy
+        bill.batch(batch, moved, session.shape, ran, trainer.epochs, policy.recompute, policy.trains_shared)
         times = [b - a for a, b in pairwise(marks)]
         return {
             "step": step + 1,

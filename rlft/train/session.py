@@ -23,7 +23,7 @@ from rlft.models.roles import OldPolicyRole, Reference, ReferenceRole
 from rlft.models.rollout import Setting
 from rlft.models.row_cache import RowCache
 from rlft.train.loop import Learner
-from rlft.train.memory import keep_freed_memory, resolve_checkpointing, resolve_tokens
+from rlft.train.memory import keep_freed_memory, resolve
 from rlft.train.plan import Plan
 from rlft.train.schedule import schedule
 
@@ -196,13 +196,9 @@ def _resolve_memory(
     say: Callable[[str], None],
 ) -> int:
     """Returns the positions that go through the model at once, and sets gradient checkpointing."""
-    trainer, source = plan.trainer, plan.source
-    longest = getattr(source, "max_prompt_tokens", 0) + getattr(source, "max_completion_tokens", 0)
     machine = (policy.base.config, loaded.dtype, accelerator.device, processes.world)
-    recompute = resolve_checkpointing(trainer.gradient_checkpointing, longest, *machine)
-    tokens = resolve_tokens(trainer.tokens_per_micro_batch, *machine, recompute)
-    tokens, recompute = processes.broadcast((tokens, recompute))
-    if recompute and trainer.gradient_checkpointing == "auto":
+    tokens, recompute = processes.broadcast(resolve(plan.trainer, plan.source, *machine))
+    if recompute and plan.trainer.gradient_checkpointing == "auto":
         say("gradient checkpointing is on: activations would not fit the memory (trainer.gradient_checkpointing=off)")
     policy.checkpoint(recompute)
     return tokens

@@ -9,6 +9,7 @@ from runs import RECIPES, SHORT, make_plan, run
 from tiny import tiny_model_dir
 
 from rlft.cli.main import main
+from rlft.models.policy import Policy
 from rlft.recipe import freeze
 
 PAPER = ["device_tflops=989", "devices=4", "mfu=0.5"]
@@ -63,6 +64,41 @@ def test_given_a_run_s_lengths_its_flops_are_foretold(
     other = cost(capsys, *RECIPES[method], *SHORT, f"model.path={model}", f"from_run={tmp_path / 'run'}", *PAPER)
     assert "ratio" not in other and other["steps"] > 4
     assert other["lengths"]["lower"]["completion"] == found["lengths"]["lower"]["completion"]
+
+
+@pytest.mark.parametrize("dropout", [0, 0.1], ids=["native", "through transformers"])
+def test_gradient_checkpointing_is_foretold(
+    dropout: float, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As "auto" turns it on where there is no memory."""
+    monkeypatch.setattr("rlft.train.memory.free_memory", lambda _: 0)
+    words = ["trainer.steps=2", f"model.dropout={dropout}", "trainer.gradient_checkpointing=auto"]
+    plan = make_plan(model, tmp_path / "run", "ppo", *words)
+    freeze(plan.config, plan.run_dir)
+    run(plan)
+    found = cost(capsys, f"from_run={tmp_path / 'run'}")
+    note = "backward runs every layer forward once more"
+    assert found["ratio"]["flops"] == pytest.approx(1, abs=0.03)
+    assert sum(note in line for line in found["notes"]) == 1
+    assert any("whole sequences" in line for line in found["notes"]) == bool(dropout)
+    words = [*RECIPES["ppo"], *SHORT, f"model.path={model}", *words]
+    timed: list[bool] = []
+    switch = Policy.checkpoint
+    monkeypatch.setattr(Policy, "checkpoint", lambda policy, on: timed.append(on) or switch(policy, on))
+    auto, off = (cost(capsys, *words, *more) for more in ([], ["trainer.gradient_checkpointing=off"]))
+    assert note in str(auto["notes"]) and note not in str(off["notes"])
+    assert timed == [True, False]
+    activations = [found["upper"]["memory_bytes"]["update: activations"] for found in (auto, off)]
+    assert dropout or activations[0] < activations[1]
+    assert note not in str(cost(capsys, *words, *PAPER)["notes"])  # nobody knows the memory of a device on paper
+
+
+def test_another_engine_s_seconds_are_not_foretold(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*RECIPES["grpo"], *SHORT, f"model.path={model}"]
+    engines = (["rollout=vllm"], [], ["rollout=vllm", "device_tflops=989"])
+    vllm, own, paper = (cost(capsys, *words, *more) for more in engines)
+    note = "rollout seconds are those of rlft's own sampler"
+    assert [note in found["notes"] for found in (vllm, own, paper)] == [True, False, False]
 
 
 @pytest.mark.parametrize(

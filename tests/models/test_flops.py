@@ -1,5 +1,6 @@
 """The closed formulas of FLOPs against hand-derived values and against torch's own counter."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -74,11 +75,13 @@ def test_tokens_of_a_batch() -> None:
     # Inputs: prompts 3 and 1; completions without their last token 1, 0 and 2.
     # Keys: 1+2+3 and 1; 4; 2+3. Scored: 2 + 1 + 3, less the hole.
     assert Tokens.of(batch) == Tokens(positions=7, keys=6 + 1 + 4 + 5, scored=5)
+    assert Tokens.of(batch, shared=False) == Tokens(positions=10, keys=6 + 6 + 1 + 4 + 5, scored=5)
 
 
 def test_mean_lengths_give_what_equal_lengths_do() -> None:
     batch = make_batch([[1] * 5, [1] * 5], [[[2] * 4] * 3, [[2] * 4] * 3])
     assert Tokens.of_group(5, 4, 3) * 2 == Tokens.of(batch)
+    assert Tokens.of_group(5, 4, 3, shared=False) * 2 == Tokens.of(batch, shared=False)
 
 
 def test_a_token_costs_six_operations_a_weight_where_all_are_trained_and_four_where_they_are_frozen() -> None:
@@ -115,6 +118,44 @@ def test_training_costs_what_torch_counts(adapter: bool) -> None:
         logp.backward(torch.ones_like(logp))
 
     assert counted(train) == pytest.approx(shape.forward(tokens) + shape.backward(tokens), rel=0.1)
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+def test_gradient_checkpointing_costs_what_torch_counts(adapter: bool) -> None:
+    """Natively a forward of the blocks more; through transformers whole sequences, too."""
+    policy, batch = wide_policy(adapter), wide_batch()
+    policy.checkpoint(True)
+    assert policy.trains_shared == adapter
+    shape, tokens = Shape.of(policy.model), Tokens.of(batch, shared=adapter)
+
+    def train() -> None:
+        logp, _ = policy(batch)
+        logp.backward(torch.ones_like(logp))
+
+    found = counted(train)
+    assert found == pytest.approx(sum(step_flops(shape, {}, tokens, 1, recompute=True).values()), rel=0.1)
+    assert found > 1.1 * sum(step_flops(shape, {}, tokens, 1).values())
+
+
+def test_a_critic_beside_an_adapter_recomputes_and_one_of_its_own_does_not() -> None:
+    policy, batch = wide_policy(), wide_batch()
+    critic = CriticRole(
+        policy, 4096, "completion", Processes(), 0, learning_rate=1e-3, betas=(0.9, 0.99), weight_decay=0.0,
+        max_norm=1.0, clip=0.2,
+    )  # fmt: skip
+    policy.checkpoint(True)
+    shape, tokens = Shape.of(policy.model), Tokens.of(batch)
+    batch = batch.replace(weight=batch.mask.float(), returns=batch.mask.float())
+    learning = counted(lambda: critic.learn(critic.annotate(batch)))
+    again = step_flops(shape, {"critic": tokens}, tokens, 1, recompute=True)["critic"]
+    assert learning == pytest.approx(again, rel=0.1)
+    plain = step_flops(shape, {"critic": tokens}, tokens, 1)["critic"]
+    assert again == plain + shape.forward(tokens, head=False)
+    whole = replace(shape, whole=True)
+    own = [step_flops(whole, {"critic": tokens}, tokens, 1, r, tokens * r)["critic"] for r in (False, True)]
+    assert own[0] == own[1] > 0
+    learnt = step_flops(shape, {"critic": tokens}, tokens, 1, True, tokens * 2)["critic"]
+    assert learnt == 2 * again - shape.forward(tokens, head=False)
 
 
 def test_the_reference_and_the_critic_cost_what_torch_counts() -> None:

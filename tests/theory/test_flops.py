@@ -31,6 +31,16 @@ def test_every_part_by_hand(work: Work, shape: Shape, lengths: Lengths) -> None:
     }
 
 
+def test_recomputing_runs_the_blocks_once_more(work: Work, shape: Shape, lengths: Lengths) -> None:
+    plain, again = (run_flops(replace(work, recompute=r), shape, lengths) for r in (False, True))
+    more = 6 * (2 * 1010 * INPUTS + 4 * 2 * KEYS)
+    assert again == plain | {"backward": plain["backward"] + more}
+    # Whole sequences: 4 prompts a group for one.
+    whole = run_flops(replace(work, recompute=True, shared=False), replace(shape, attention=0), lengths)
+    assert whole["forward"] == 6 * (2 * 1010 * (INPUTS + 30) + 2 * 100 * SCORED)
+    assert whole["reference"] == run_flops(work, replace(shape, attention=0), lengths)["reference"]
+
+
 def test_evaluations_answer_each_question_once_per_limit(work: Work, shape: Shape, lengths: Lengths) -> None:
     one = 2 * 1000 * 15 + 4 * 2 * (55 + 65) + 2 * 100 * 6
     assert evaluation_flops(work, shape, lengths) == 2 * 5 * one + 2 * 7
@@ -156,6 +166,13 @@ def test_all_weights_trained_is_the_familiar_6nd() -> None:
     shape = Shape(body=1000, head=0, adapter=0, merge=0, attention=0, whole=True)
     sft = _work(sampled="never", samples=0, rows=1, kept="right")
     assert growth(sft, shape, Lengths(10, 5, 5, 5, 1, 1, 0, 0)).leading == "6·N·D·(P + C)"
+
+
+def test_recomputing_whole_sequences_grows_with_a_prompt_for_each_completion() -> None:
+    shape, lengths = Shape(1000, 0, 0, 0, 0, whole=False), Lengths(10, 5, 5, 5, 1, 1, 0, 0)
+    assert growth(_work(recompute=True), shape, lengths).leading == "8·N·D·(P + 8C)"
+    found = growth(_work(recompute=True, shared=False), shape, lengths).leading
+    assert found == "2·N·D·(P + 8C) + 6·N·D·(8P + 8C)"
 
 
 def test_attention_is_quadratic_in_the_lengths() -> None:

@@ -31,6 +31,13 @@ def test_every_part_by_hand(work: Work, model: Model, lengths: Lengths) -> None:
     assert seconds["evaluation"] == pytest.approx(sum(rounds))
 
 
+def test_whole_sequences_run_a_prompt_for_each_completion(work: Work, model: Model, lengths: Lengths) -> None:
+    work = replace(work, roles=frozenset({"critic"}))
+    shared, whole = (RATES.seconds(replace(work, recompute=True, shared=s), model, lengths) for s in (True, False))
+    for part in ("update", "critic"):
+        assert whole[part] - shared[part] == pytest.approx(3 * 0.03 * 2 * 3 * 10)
+
+
 def test_smaller_micro_batches_are_more_calls(work: Work, model: Model, lengths: Lengths) -> None:
     split = RATES.seconds(replace(work, tokens=POSITIONS // 2), model, lengths)
     whole = RATES.seconds(work, model, lengths)
@@ -94,6 +101,12 @@ def test_what_adds_to_memory(work: Work, model: Model, lengths: Lengths) -> None
     whole = replace(model, shape=Shape(1000, 100, 0, 0, 2, whole=True))
     assert parts(model=whole)["trained"] == 1100 * (4 + 8 + 4)
     assert parts(model=whole)["reference copy"] == 2200
+    layer = KEPT_WIDTH * 8 + KEPT_INNER * 16
+    again = parts(replace(work, recompute=True))["update: activations"]
+    assert again == POSITIONS * (2 * 8 + layer) * 2 < parts()["update: activations"]
+    # Whole sequences: four prompts a group for one.
+    whole = parts(replace(work, recompute=True, shared=False))["update: activations"]
+    assert whole == pytest.approx(again * 2 * 4 * (10 + 5) / POSITIONS)
     small = replace(work, tokens=POSITIONS // 4)
     assert parts(small)["update: activations"] == parts()["update: activations"] / 4
     assert "rollout: logits" not in parts(replace(work, sampled="never", samples=0, evaluations=()))

@@ -19,6 +19,14 @@ def test_a_batch_is_counted_by_the_closed_formulas() -> None:
     assert (bill.trained_tokens, bill.prompts, bill.prompt_tokens, bill.reward_calls) == (10, 2, 4, 3)
 
 
+def test_whole_sequences_that_are_recomputed_are_counted_as_they_run() -> None:
+    bill = Bill()
+    bill.batch(BATCH, torch.tensor([True, True, False]), SHAPE, {"critic": BATCH}, 1, recompute=True, shared=False)
+    trained, learnt = Tokens(7, 16, 3), Tokens(10, 22, 5)  # the prompt of three tokens runs twice
+    parts = step_flops(SHAPE, {"critic": Tokens.of(BATCH)}, trained, 1, True, learnt)
+    assert bill.flops == sum(parts.values())
+
+
 @pytest.mark.parametrize("rows", [[], [1], [0, 2]])
 def test_rows_that_move_nothing_cost_the_policy_nothing(rows: list[int]) -> None:
     bill = Bill()
