@@ -8,16 +8,17 @@ from torch import Tensor
 from rlft.base import Batch
 from rlft.base.batch import integers
 
-WASTE = 1.2  # branches are attended to together while padding them costs at most this much of their tokens
+WASTE = 1.2  # sequences are attended to together while padding them costs at most this much of their tokens
 ENOUGH = 256  # tokens; fewer are attended to together whatever the padding
+ALONE = slice(0, 0)  # the prompt that a root has before it: none
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """B sequences of like length, at most T tokens each: completions that branch off one prompt, or a root alone.
+    """B sequences of like length, at most T tokens each: completions that branch off one prompt, or roots.
 
     Attributes:
-        prompt: its span of the flat order; empty for a root.
+        prompt: its span of the flat order; empty for roots.
         span: their part of the flat order, where they stand one after another.
         count, width: B and T.
         take: [B·T] flat index of token t of sequence b, padding pointing at some token; None without padding.
@@ -67,9 +68,11 @@ def lay_out(batch: Batch) -> Layout:
     members: dict[int, list[int]] = {}
     for row, owner in enumerate(integers(batch.group)):
         members.setdefault(owner, []).append(row)
+    length = {k: len(prompts[k]) + (len(completions[rows[0]]) if len(rows) == 1 else 0) for k, rows in members.items()}
+    members = {k: members[k] for k in sorted(members, key=length.__getitem__)}  # those of like length are bundled
     ids: list[int] = []
     positions: list[int] = []
-    roots: list[Bundle] = []
+    roots: list[slice] = []
     before = [0] * len(completions)  # flat index of the state before a completion's first token
     begin = [0] * len(completions)  # flat index of its first token
     for owner, rows in members.items():
@@ -81,20 +84,20 @@ def lay_out(batch: Batch) -> Layout:
             before[row] = begun + len(prompts[owner]) - 1
             begin[row] = before[row] + 1
         positions += range(len(ids) - begun)
-        roots.append(_root(begun, len(ids)))
+        roots.append(slice(begun, len(ids)))
     start = len(ids)
     branches: list[tuple[slice, int]] = []  # the prompt's span and the length of each
-    for root, (owner, rows) in zip(list(roots), members.items(), strict=True):
+    for root, (owner, rows) in zip(roots, members.items(), strict=True):
         for row in sorted(rows, key=lambda row: len(completions[row])) if len(rows) > 1 else []:
             begin[row] = len(ids)
             ids += completions[row]
             positions += range(len(prompts[owner]), len(prompts[owner]) + len(completions[row]))
-            branches.append((root.span, len(completions[row])))
+            branches.append((root, len(completions[row])))
     device = batch.group.device
     return Layout(
         ids=torch.tensor(ids, device=device),
         positions=torch.tensor(positions, device=device),
-        roots=roots,
+        roots=_bundled(0, [(ALONE, root.stop - root.start) for root in roots], device),
         branches=_bundled(start, branches, device),
         outputs=_outputs(batch.mask, before, begin),
     )
@@ -106,30 +109,26 @@ def lay_out_prompts(prompts: list[list[int]], device: torch.device) -> Layout:
     return Layout(
         ids=torch.tensor([i for p in prompts for i in p], device=device),
         positions=torch.cat([torch.arange(len(p)) for p in prompts]).to(device),
-        roots=[_root(int(end) - len(p), int(end)) for p, end in zip(prompts, ends, strict=True)],
+        roots=_bundled(0, [(ALONE, len(p)) for p in prompts], device),
         branches=[],
         outputs=(ends - 1).to(device),
     )
 
 
-def _root(start: int, stop: int) -> Bundle:
-    return Bundle(slice(0, 0), slice(start, stop), 1, stop - start)
-
-
-def _bundled(start: int, branches: list[tuple[slice, int]], device: torch.device) -> list[Bundle]:
-    """Returns the branches in bundles of a prompt and of like length, from flat index `start` on; empty ones are in
-    none."""
+def _bundled(start: int, sequences: list[tuple[slice, int]], device: torch.device) -> list[Bundle]:
+    """Returns sequences, each the prompt it branches off and its length, in bundles of one prompt and of like length,
+    from flat index `start` on; empty ones are in none."""
     bundles: list[list[tuple[slice, int]]] = []
-    for branch in branches:
-        if branch[1] == 0:
+    for sequence in sequences:
+        if sequence[1] == 0:
             continue
-        lengths = [length for _, length in (*bundles[-1], branch)] if bundles else []
+        lengths = [length for _, length in (*bundles[-1], sequence)] if bundles else []
         padded = len(lengths) * max(lengths, default=0)
-        alike = bool(bundles) and bundles[-1][0][0] == branch[0]
+        alike = bool(bundles) and bundles[-1][0][0] == sequence[0]
         if alike and (padded <= ENOUGH or padded <= WASTE * sum(lengths)):
-            bundles[-1].append(branch)
+            bundles[-1].append(sequence)
         else:
-            bundles.append([branch])
+            bundles.append([sequence])
     found: list[Bundle] = []
     for bundle in bundles:
         found.append(_bundle(start, bundle, device))
@@ -137,9 +136,9 @@ def _bundled(start: int, branches: list[tuple[slice, int]], device: torch.device
     return found
 
 
-def _bundle(start: int, branches: list[tuple[slice, int]], device: torch.device) -> Bundle:
-    lengths = [length for _, length in branches]
-    prompt, span, width = branches[0][0], slice(start, start + sum(lengths)), max(lengths)
+def _bundle(start: int, sequences: list[tuple[slice, int]], device: torch.device) -> Bundle:
+    lengths = [length for _, length in sequences]
+    prompt, span, width = sequences[0][0], slice(start, start + sum(lengths)), max(lengths)
     if min(lengths) == width:
         return Bundle(prompt, span, len(lengths), width)
     size = torch.tensor(lengths)[:, None]
