@@ -54,9 +54,11 @@ def parser() -> argparse.ArgumentParser:
         metavar="N[+OPTION]",
         help=f"TRL's contenders in place of all that are tried; options: {', '.join(OPTIONS)}",
     )
+    found.add_argument("--rollout-rows", nargs="+", type=int, metavar="N", help="rows drawn together (8 32 64)")
     found.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="of every process (all cores)")
     found.add_argument("--model", default="embedded", help="a folder with a model (the embedded SmolLM2-135M-Instruct)")
     found.add_argument("--data", metavar="FILE", help="questions with answers, e.g. GSM8K's (generated ones)")
+    found.add_argument("--short-data", metavar="FILE", help="questions answered briefly, for grpo_short (generated)")
     found.add_argument("--pairs", metavar="FILE", help="questions with right and wrong answers, for dpo (generated)")
     found.add_argument("--vllm-python", metavar="PYTHON", help="an interpreter that has vLLM, for rollout (left out)")
     found.add_argument("--out", type=Path, metavar="FILE", help="JSON; sections of it that are not measured now stay")
@@ -72,7 +74,7 @@ def setting(options: argparse.Namespace, work: Path, gemm: float) -> Setting:
 
     loaded = load.load(ModelConfig(path=options.model, dtype="bfloat16"), 0, torch.device("cpu"), say)
     sizes: dict[str, Any] = dict(QUICK if options.quick else FULL)
-    for name in ("steps", "tune_steps"):
+    for name in ("steps", "tune_steps", "rollout_rows"):
         sizes[name] = getattr(options, name) or sizes[name]
     return Setting(
         model=loaded.source,
@@ -82,6 +84,7 @@ def setting(options: argparse.Namespace, work: Path, gemm: float) -> Setting:
         threads=options.threads,
         variants=options.micro_batches or (["2"] if options.quick else None),
         data=options.data,
+        short_data=options.short_data,
         pair_data=options.pairs,
         vllm_python=options.vllm_python,
         axes=QUICK_AXES if options.quick else AXES,

@@ -19,13 +19,13 @@ transformers' and vLLM's. Everything under "Results" is made from `performance.j
 `scripts/performance_doc.py`.
 
     pip install -c constraints.txt -e '.[bench]'
-    python scripts/bench.py grpo dpo sft --replay --out docs/performance.json
+    python scripts/bench.py grpo grpo_short dpo sft --replay --out docs/performance.json
     python scripts/bench.py rollout scaling --out docs/performance.json
     python scripts/performance_doc.py docs/performance.json
 
-`--data FILE` and `--pairs FILE` take GSM8K's questions and pairs of solutions; without them the material is
-made by reasoning-gym (GSM8K's questions with other names and numbers). `--quick` shows in a minute or so
-whether it runs.
+`--data FILE` and `--pairs FILE` take GSM8K's questions and pairs of solutions, `--short-data FILE` instructions;
+without them the material is made by reasoning-gym (GSM8K's questions with other names and numbers). `--quick`
+shows in a minute or so whether it runs.
 
 ## What is compared
 
@@ -34,8 +34,10 @@ rank 16, α 32, on every linear layer but the head), the same tokens in the same
 gradients clipped at norm 1. Weights are bfloat16 on both sides.
 
 - **GRPO**: 4 questions, 8 samples each, at most 128 tokens, temperature 1, β = 0.04, one update a batch. Each
-  side draws its own completions. In `grpo_replay` both train on the same completions, drawn once: the update
-  and its reference pass.
+  side draws its own completions. `grpo` has questions whose completions are nearly all cut at the limit,
+  `grpo_short` questions that are answered briefly, so that most completions end by themselves: batched
+  generation goes on for its longest row, and padding is computed like anything else. In `grpo_replay` both train
+  on the same completions, drawn once: the update and its reference pass.
 - **DPO**: 16 pairs a step, β = 0.1, log π_ref computed in the step.
 - **SFT**: 32 rows a step, the tokens of the answers trained.
 

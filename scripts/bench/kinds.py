@@ -1,5 +1,6 @@
 """The kinds of measurement: which contenders do which work, and what of it goes into the JSON."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,7 @@ END_TO_END = 24
 QUICK_AXES = {"samples": (2, 4), "completion": (8, 16), "prompt": (64, 128)}
 VARIANTS = {
     "grpo": ["4", "8", "16", "32", "8+checkpointing", "8+continuous_batching"],
+    "grpo_short": ["4", "8", "16", "32"],
     "grpo_replay": ["4", "8", "16", "32", "8+checkpointing"],
     "dpo": ["4", "8", "16", "4+sorted", "4+checkpointing"],
     "sft": ["4", "8", "16", "32", "8+sorted", "4+padding_free", "8+checkpointing"],
@@ -40,7 +42,8 @@ class Setting:
         warmup, steps: of every contender. tune_steps: of each of TRL's variants before the best is taken.
         threads: of every worker. variants: TRL's contenders, None for those of `VARIANTS`.
         prompts, samples, limit: of a GRPO step. pairs, rows: of a DPO and an SFT step. rollout_rows: of a rollout.
-        data, pair_data: files of questions with answers, and of pairs; None for generated material.
+        data, short_data, pair_data: files of questions with answers, of questions that are answered briefly, and of
+            pairs; None for generated material.
         vllm_python: the interpreter of an environment with vLLM, None to leave it out.
         axes: what the scaling goes over. gemm: the bfloat16 rate, FLOP/s. say: prints a line.
     """
@@ -60,6 +63,7 @@ class Setting:
     rows: int
     rollout_rows: tuple[int, ...]
     data: str | None
+    short_data: str | None
     pair_data: str | None
     vllm_python: str | None
     axes: dict[str, tuple[int, ...]]
@@ -70,10 +74,12 @@ class Setting:
         """Returns the most steps that a contender takes."""
         return self.warmup + max(self.steps, self.tune_steps)
 
-    def material(self, name: str, each: int, pairs: bool = False) -> Record:
+    def material(self, name: str, each: int, pairs: bool = False, short: bool = False) -> Record:
         """Writes the rows of all steps, `each` of them a step; returns where."""
-        path, count = self.pair_data if pairs else self.data, each * self.rounds()
-        rows = material.enough(material.read(path, pairs) if path else material.generated(count), count)
+        path = self.pair_data if pairs else self.short_data if short else self.data
+        count = each * self.rounds()
+        task = material.SHORT_TASK if short else material.TASK
+        rows = material.enough(material.read(path, pairs) if path else material.generated(count, task), count)
         if not pairs:
             rows = [replace(row, wrong="") for row in rows]
         return material.write(rows, self.chat, self.work / name)
@@ -112,11 +118,16 @@ def sampled_words(setting: Setting, text: str, prompts: int, samples: int, limit
     return [*recipe, f"algorithm.beta={GRPO_BETA}"]
 
 
-def grpo(setting: Setting) -> Record:
+def grpo(setting: Setting, name: str = "grpo") -> Record:
     """Whole GRPO steps, each side drawing its own completions of the same questions."""
-    where = setting.material("grpo", setting.prompts)
+    where = setting.material(name, setting.prompts, short=name == "grpo_short")
     ours = {"words": sampled_words(setting, where["text"], setting.prompts, setting.samples, setting.limit)}
-    return compared(setting, "grpo", ours, _grpo_settings(setting, where), ["prompt_tokens"])
+    return compared(setting, name, ours, _grpo_settings(setting, where), ["prompt_tokens"])
+
+
+def grpo_short(setting: Setting) -> Record:
+    """The same on questions that are answered briefly: most completions end by themselves before the limit."""
+    return grpo(setting, "grpo_short")
 
 
 def grpo_replay(setting: Setting) -> Record:
@@ -255,4 +266,12 @@ def _grpo_settings(setting: Setting, where: Record) -> Record:
     }
 
 
-KINDS = {"grpo": grpo, "grpo_replay": grpo_replay, "dpo": dpo, "sft": sft, "rollout": rollout, "scaling": scaling}
+KINDS: dict[str, Callable[[Setting], Record]] = {
+    "grpo": grpo,
+    "grpo_short": grpo_short,
+    "grpo_replay": grpo_replay,
+    "dpo": dpo,
+    "sft": sft,
+    "rollout": rollout,
+    "scaling": scaling,
+}

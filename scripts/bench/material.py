@@ -16,6 +16,8 @@ from rlft.data.tasks import generate
 
 TASK = "gsm_symbolic"
 """The reasoning-gym task of the generated material: GSM8K's questions with other names and numbers, and their steps."""
+SHORT_TASK = "basic_arithmetic"
+"""The task of generated questions that are answered briefly."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class Row:
         return (self.right, self.wrong) if self.wrong else (self.right,)
 
 
-def generated(count: int) -> list[Row]:
-    """Returns questions of `TASK`, no two alike; the wrong answer is the right one with every number raised by one."""
+def generated(count: int, task: str = TASK) -> list[Row]:
+    """Returns questions of a task, no two alike, with the answer worked out where the task does so; the wrong answer is
+    the right one with every number raised by one."""
     rows = []
-    for example in generate(TASK, {}, 2 * count)[:count]:
-        worked = example.metadata["entry"]["metadata"]["answer_cot"]
+    for example in generate(task, {}, 2 * count)[:count]:
+        entry = example.metadata["entry"]
+        worked = entry["metadata"].get("answer_cot", entry["answer"])
         rows.append(Row(example.question, worked, raised(worked)))
     return rows
 

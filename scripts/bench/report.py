@@ -9,7 +9,7 @@ from bench.flops import FORMULA, Shape, reference_flops, share, update_flops
 from bench.worker import Record
 
 PARTS = ("rollout_s", "reference_s", "update_s")
-METHODS = ("grpo", "grpo_replay", "dpo", "sft")
+METHODS = ("grpo", "grpo_short", "grpo_replay", "dpo", "sft")
 
 Records = Sequence[Record]
 
@@ -99,18 +99,20 @@ def tables(result: Mapping[str, Any]) -> list[tuple[str, list[str], list[list[st
 
 
 def _methods(sections: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:
-    columns = ["work", "side", "tokens/s", "step", "rollout", "reference", "update", "peak GB"]
+    columns = ["work", "side", "tokens", "tokens/s", "step", "rollout", "reference", "update", "peak GB"]
     rows = []
     for name, section in sections.items():
         for which in ("rlft", "trl"):
             one = section[which]
             label = "rlft" if which == "rlft" else f"TRL, {section['trl_variant']}"
             parts = [f"{one[part]:.1f}" if one.get(part, 0.0) >= 0.05 else "–" for part in PARTS]
-            rows.append([name, label, f"{one['tokens_per_s']:.0f}", f"{one['step_s']:.1f}", *parts, _gb(one)])
+            speed = [f"{one['tokens']:.0f}", f"{one['tokens_per_s']:.0f}", f"{one['step_s']:.1f}"]
+            rows.append([name, label, *speed, *parts, _gb(one)])
         rows.append(
             [
                 name,
                 "ratio",
+                "",
                 f"{section['speedup']:.2f}x",
                 "",
                 "",
@@ -119,7 +121,7 @@ def _methods(sections: Mapping[str, Any]) -> tuple[str, list[str], list[list[str
                 f"{section['memory_ratio']:.2f}x",
             ]
         )
-    return "Training: seconds of the step and its parts, medians after the warm-up", columns, rows
+    return "Training: trained tokens and seconds of a step, with its parts, medians after the warm-up", columns, rows
 
 
 def _variants(name: str, section: Mapping[str, Any]) -> tuple[str, list[str], list[list[str]]]:

@@ -116,8 +116,10 @@ def result() -> dict[str, Any]:
 def test_the_tables_hold_the_numbers() -> None:
     found = {title: rows for title, _, rows in report.tables(result())}
     training, variants, rollout, scaling = found.values()
-    assert training[0] == ["grpo", "rlft", "50", "2.0", "0.5", "0.5", "1.0", "0.00"]
-    assert training[1][:3] == ["grpo", "TRL, 8", "10"] and training[2][2] == "5.00x" and training[2][-1] == "0.50x"
+    assert training[0] == ["grpo", "rlft", "100", "50", "2.0", "0.5", "0.5", "1.0", "0.00"]
+    assert (
+        training[1][:4] == ["grpo", "TRL, 8", "100", "10"] and training[2][3] == "5.00x" and training[2][-1] == "0.50x"
+    )
     assert variants == [["8", "10", "10.0", "0.00"], ["32", "out of memory", "–", "–"]]
     assert rollout == [["32", "99", "11"], ["start-up, s", "5.0", "4.0"]]
     assert scaling == [["samples", "4", "2.00", "–"], ["samples", "8", "3.00", "1.50x"]]
@@ -157,10 +159,12 @@ def test_the_wrong_answer_has_every_number_one_higher(number: int, text: str) ->
     assert material.raised(f"{text}{number}{text}") == f"{text}{number + 1}{text}"
 
 
-def test_generated_material_has_distinct_questions_and_two_answers() -> None:
-    rows = material.generated(12)
+@pytest.mark.parametrize("task", [material.TASK, material.SHORT_TASK])
+def test_generated_material_has_distinct_questions_and_two_answers(task: str) -> None:
+    rows = material.generated(12, task)
     assert len({row.question for row in rows}) == 12
-    assert all("####" in row.right and row.wrong != row.right for row in rows)
+    assert all(row.wrong != row.right for row in rows)
+    assert all(("####" in row.right) == (task == material.TASK) for row in rows), "worked out, or brief"
 
 
 def test_files_of_rows_and_pairs_are_read(tmp_path: Path) -> None:

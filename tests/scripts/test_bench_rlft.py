@@ -25,8 +25,8 @@ def setting(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
     none: Any = None
     return Setting(
         model=str(model), chat=none, work=tmp_path_factory.mktemp("work"), warmup=1, steps=1, tune_steps=1, threads=1,
-        variants=None, prompts=2, samples=3, limit=5, pairs=2, rows=4, rollout_rows=(6,), data=None, pair_data=None,
-        vllm_python=None, axes={}, gemm=1.0, say=print,
+        variants=None, prompts=2, samples=3, limit=5, pairs=2, rows=4, rollout_rows=(6,), data=None, short_data=None,
+        pair_data=None, vllm_python=None, axes={}, gemm=1.0, say=print,
     )  # fmt: skip
 
 
