@@ -143,6 +143,9 @@ def main() -> None:
     options = command.parse_args()
     if options.replay and "grpo" not in options.kinds:
         command.error("--replay goes with grpo: it replays the completions of a GRPO step")
+    samples = (QUICK if options.quick else FULL)["samples"]
+    if any(rows < 1 or rows % samples for rows in options.rollout_rows or ()):
+        command.error(f"--rollout-rows: each a multiple of {samples}, the samples of a question")
     from rlft.base import UserError
 
     os.environ["OMP_NUM_THREADS"] = str(options.threads)

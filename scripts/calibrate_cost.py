@@ -152,7 +152,7 @@ def counted(recipe: str, steps: int) -> tuple[float, float, float]:
             summary = train(plan)
         model, work = read_model(plan.model), read_work(plan, 4096)
         limits = bounds(work, read_lengths(plan, model.source))
-        lengths = read_run(Path(folder), work, limits[1].pool).onto(limits)[1]
+        lengths = read_run(Path(folder), work, limits[1].pool).onto(limits, same=True)[1]
         lengths = replace(lengths, pool=work.pool or 0)
         return flops.get_total_flops(), summary["totals"]["flops"], sum(run_flops(work, model.shape, lengths).values())
 

@@ -23,9 +23,9 @@ transformers' and vLLM's. Everything under "Results" is made from `performance.j
     python scripts/bench.py rollout scaling --out docs/performance.json
     python scripts/performance_doc.py docs/performance.json
 
-`--data FILE` and `--pairs FILE` take GSM8K's questions and pairs of solutions, `--short-data FILE` instructions;
-without them the material is made by reasoning-gym (GSM8K's questions with other names and numbers). `--quick`
-shows in a minute or so whether it runs.
+`--data FILE` and `--pairs FILE` take GSM8K's questions and pairs of solutions, `--short-data FILE` questions or
+instructions that are answered briefly; without them the material is made by reasoning-gym (GSM8K's questions with
+other names and numbers, and sums). `--quick` shows in a minute or so whether it runs.
 
 ## What is compared
 
@@ -43,13 +43,13 @@ gradients clipped at norm 1. Weights are bfloat16 on both sides.
 
 rlft runs as `rlft train` does: a recipe is composed and set up, and a step is the same five calls. TRL runs its
 own trainer with `bf16=True` (its default: autocast, with adapters in float32) over bfloat16 weights. Its
-rollouts draw all 32 completions together. Every micro-batch listed is tried, TRL's default gradient
-checkpointing (less memory, more seconds) at one of them, for DPO and SFT also the rows of a step sorted by
-length, for SFT rows laid end to end without padding, and for GRPO transformers' continuous batching; the
-comparison is with the one that trains the most tokens per second, in speed and in memory.
+rollouts draw all 32 completions together. The variants tried are listed below: micro-batches, and with them TRL's
+default gradient checkpointing (less memory, more seconds), the rows of a step sorted by length, rows laid end to
+end without padding, or transformers' continuous batching. The comparison is with the one that trains the most
+tokens per second, in speed and in memory.
 
-The reward is a number made of each completion's hash: it costs nothing, and no group is all-alike, so that
-neither side may leave a completion out of the update.
+The reward is a number made of each completion's hash, and costs nothing. β > 0 keeps every completion in the
+update, whatever the rewards of its group: neither side leaves one out.
 
 Each contender is a process of its own, with the same number of threads. They take their steps in turn, one
 works at a time; steps after the warm-up count, and the figures are medians over them. **tokens/s** is trained

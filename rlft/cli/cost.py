@@ -142,7 +142,7 @@ def _case(plan: "Plan", asked: Asked, arguments: Arguments, clocks: dict[Any, An
     if asked.from_run is not None:
         measured = read_run(asked.from_run, work, lengths[1].pool)
         work = replace(work, steps=measured.steps) if compared else work
-        lengths = measured.onto(lengths)
+        lengths = measured.onto(lengths, same=compared)
     clock = _clock(numbers, work, model, lengths, dtype, device, clocks)
     found = estimate(work, model, lengths, dtype, clock, device.type == "cpu" and "device_tflops" not in numbers)
     return Case(
@@ -172,15 +172,16 @@ def _machine(plan: "Plan", numbers: dict[str, float]) -> "tuple[torch.device, to
 
 
 def _work(plan: "Plan", model: "Model", dtype: "torch.dtype", device: "torch.device", on_paper: bool) -> "Work":
-    """Returns what the run would do, its "auto" values resolved as it resolves them. How much memory a device on paper
-    has free nobody knows, so that it keeps its activations unless asked not to."""
+    """Returns what the run would do, its "auto" values resolved as it resolves them once it has its weights. How much
+    memory a device on paper has free nobody knows, so that it keeps its activations unless asked not to."""
     from rlft.theory import is_native, read_work
     from rlft.train.memory import resolve
 
     trainer = plan.trainer
     if on_paper and trainer.gradient_checkpointing == "auto":
         trainer = replace(trainer, gradient_checkpointing="off")
-    tokens, recompute = resolve(trainer, plan.source, model.config, dtype, device, trainer.processes)
+    weights = model.weights * dtype.itemsize
+    tokens, recompute = resolve(trainer, plan.source, model.config, dtype, device, trainer.processes, weights)
     native = recompute and not on_paper and device.type == "cpu" and is_native(model)
     return read_work(plan, tokens, recompute, shared=native or not recompute)
 

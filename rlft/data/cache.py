@@ -9,7 +9,7 @@ from typing import Any
 
 from rlft.base import Completion, Context, Group, Processes, Query, RunError, Sampling, UserError
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same settings would give other samples, so that no cache of older code is read."""
 
 CHUNK = 32

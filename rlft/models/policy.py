@@ -71,9 +71,9 @@ class Policy(nn.Module):
 
     @property
     def trains_shared(self) -> bool:
-        """Whether each prompt runs once per group where a gradient is wanted: checkpointed layers of transformers drop
-        the cache that it takes."""
-        return self.native is not None or (self.shares_prompts and not self.recompute)
+        """Whether each prompt runs once per group where a gradient is wanted too: checkpointed layers of transformers
+        drop the cache that it takes."""
+        return self.native is not None or not self.recompute
 
     @property
     def score_dtype(self) -> torch.dtype:

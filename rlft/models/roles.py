@@ -98,8 +98,8 @@ class ReferenceRole(Role):
         return {} if self.cache is None else self.cache.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores it."""
-        if self.cache is not None:
+        """Restores it; a checkpoint without one leaves the cache empty."""
+        if self.cache is not None and state:
             self.cache.load_state_dict(state)
 
 

@@ -81,7 +81,9 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
     asked = _Unanswered() if isinstance(source, Online) else None
     source.bind(Context(plan.seed, chat, asked, _unscored, Path(), _silent))
     trainer = plan.trainer
-    drawn = source.next(min(trainer.steps, trainer.stop_after or trainer.steps) * trainer.prompts_per_step)
+    asked_for = min(trainer.steps, trainer.stop_after or trainer.steps) * trainer.prompts_per_step
+    # An epoch has every row once: what comes after it is known.
+    drawn = [] if asked is not None else source.next(min(asked_for, source.rows))
     groups = [*drawn, *source.next(max(0, ROWS - len(drawn)))][:ROWS]
     prompts = [len(chat.prompt(group.query.messages)) for group in groups]
     completions = [len(c.token_ids) for group in groups for c in group.completions]

@@ -19,7 +19,7 @@ class Measured:
         steps: it took. prompt, completion, sampled, longest, answer: mean lengths, tokens; None where there are none.
         acceptance, all_right, all_wrong: shares of completions and of groups, over all steps.
         questions: asked in an evaluation.
-        drawn, distinct: rows trained, and those of them that the reference had not scored before.
+        distinct: rows trained that the reference had not scored before.
         flops, memory: of the run, bytes. seconds: of its steps. rollout: seconds of sampling, which is part of the
             steps only where they sample; what is sampled once may also have been read from the cache, in no time.
     """
@@ -34,16 +34,15 @@ class Measured:
     all_right: float
     all_wrong: float
     questions: int
-    drawn: int
     distinct: int
     flops: float
     memory: float
     seconds: float
     rollout: float
 
-    def onto(self, bounds: tuple[Lengths, Lengths]) -> tuple[Lengths, Lengths]:
-        """Returns bounds with what was measured in their place. A run that met rows again is taken to have met all that
-        there are; one that did not may not have come to the end of its data."""
+    def onto(self, bounds: tuple[Lengths, Lengths], same: bool) -> tuple[Lengths, Lengths]:
+        """Returns bounds with what was measured in their place. Another run than the `same` may come further into its
+        data, and meet more rows that differ."""
         known = {
             "prompt": self.prompt,
             "sampled": self.sampled or self.completion,
@@ -60,7 +59,7 @@ class Measured:
             **known,
         }
         lower, upper = (replace(bound, **fixed) for bound in bounds)
-        if self.distinct < self.drawn:
+        if same:
             return replace(lower, distinct=self.distinct), replace(upper, distinct=self.distinct)
         return replace(lower, distinct=lower.distinct and max(lower.distinct, self.distinct)), upper
 
@@ -102,7 +101,6 @@ def read_run(folder: Path, work: Work, pool: int) -> Measured:
         all_right=mean("group/all_right"),
         all_wrong=mean("group/all_wrong"),
         questions=(summary.get("eval") or {}).get("n", 0),
-        drawn=totals["reward_calls"],
         distinct=totals.get("reference_rows") or totals["reward_calls"],
         flops=totals["flops"],
         memory=summary["peak_memory_bytes"],

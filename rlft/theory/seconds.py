@@ -55,7 +55,8 @@ class Rates:
         scoring = steps * (self.score(p.scored.positions, split * work.processes) + p.scored.scored * self.head)
         parts |= {role: scoring * p.share(role) for role in ("old", "reference") if role in work.roles}
         if "critic" in work.roles:
-            values = self.score(p.scored.positions, split) + work.epochs * self.update(p.learnt.positions, split)
+            learnt = p.scored if model.shape.whole else p.learnt  # beside trained weights it is a model of its own
+            values = self.score(p.scored.positions, split) + work.epochs * self.update(learnt.positions, split)
             parts["critic"] = steps * values + work.steps * work.epochs * work.mini_batches * self.optimizer
         calls = max(split * p.live, work.mini_batches)
         passed = self.update(p.trained.positions / work.processes, calls if p.live else 0)

@@ -14,7 +14,8 @@ from rlft.models.flops import Shape, Tokens, sampling_flops, step_flops
 class Bill:
     """Running totals; they go into summary.json and into every checkpoint.
 
-    FLOPs are counted by the closed formulas of `rlft.models.flops`, which `rlft cost` predicts by as well.
+    FLOPs are counted by the closed formulas of `rlft.models.flops`, which `rlft cost` predicts by as well. Of models
+    whose cache cannot be shared by a group they are those of one whose cache can.
 
     Attributes:
         generated_tokens, prefilled_tokens: sampled, and of the prompts that were run to sample them.

@@ -16,13 +16,21 @@ MOST = {"cpu": 1024, "cuda": 32768}  # past these, larger products are no faster
 
 
 def resolve(
-    trainer: TrainerConfig, source: DataSource, config: Any, dtype: torch.dtype, device: torch.device, processes: int
+    trainer: TrainerConfig,
+    source: DataSource,
+    config: Any,
+    dtype: torch.dtype,
+    device: torch.device,
+    processes: int,
+    weights: int = 0,
 ) -> tuple[int, bool]:
-    """Returns the positions that go through the model at once, and whether backward computes activations again."""
+    """Returns the positions that go through the model at once, and whether backward computes activations again.
+    `weights` are bytes of the model in each process, 0 where it is loaded already."""
     longest = getattr(source, "max_prompt_tokens", 0) + getattr(source, "max_completion_tokens", 0)
-    machine = (config, dtype, device, processes)
-    recompute = resolve_checkpointing(trainer.gradient_checkpointing, longest, *machine)
-    return resolve_tokens(trainer.tokens_per_micro_batch, *machine, recompute), recompute
+    shared = processes if device.type == "cpu" else 1
+    free = free_memory(device) // shared - weights
+    recompute = resolve_checkpointing(trainer.gradient_checkpointing, longest, config, dtype, free)
+    return resolve_tokens(trainer.tokens_per_micro_batch, config, dtype, device, free, recompute), recompute
 
 
 def resolve_tokens(
@@ -30,24 +38,22 @@ def resolve_tokens(
     config: Any,
     dtype: torch.dtype,
     device: torch.device,
-    processes: int,
+    free: int,
     recompute: bool = False,
 ) -> int:
-    """Returns the setting, or for "auto" a power of two of positions whose activations fit the free memory."""
+    """Returns the setting, or for "auto" a power of two of positions whose activations fit the free memory, bytes."""
     if setting != "auto":
         return int(setting)
-    fits = max(LEAST, _fitting(config, dtype, device, processes, recompute))
+    fits = max(LEAST, _fitting(config, dtype, free, recompute))
     return min(MOST.get(device.type, 32768), 1 << (fits.bit_length() - 1))
 
 
-def resolve_checkpointing(
-    setting: str, longest: int, config: Any, dtype: torch.dtype, device: torch.device, processes: int
-) -> bool:
+def resolve_checkpointing(setting: str, longest: int, config: Any, dtype: torch.dtype, free: int) -> bool:
     """Returns whether backward computes activations again: "on", or "auto" where those of the longest row (prompt and
-    completion, tokens) or of the least that is worth running at once do not fit the free memory."""
+    completion, tokens) or of the least that is worth running at once do not fit the free memory, bytes."""
     if setting != "auto":
         return setting == "on"
-    return _fitting(config, dtype, device, processes, recompute=False) < max(LEAST, longest)
+    return _fitting(config, dtype, free, recompute=False) < max(LEAST, longest)
 
 
 def activation_bytes(config: Any, dtype: torch.dtype, recompute: bool = False) -> int:
@@ -65,9 +71,8 @@ def activation_bytes(config: Any, dtype: torch.dtype, recompute: bool = False) -
     return numbers * dtype.itemsize
 
 
-def _fitting(config: Any, dtype: torch.dtype, device: torch.device, processes: int, recompute: bool) -> int:
-    free = free_memory(device) // (processes if device.type == "cpu" else 1)
-    return int(SHARE * free / (2 * activation_bytes(config, dtype, recompute)))
+def _fitting(config: Any, dtype: torch.dtype, free: int, recompute: bool) -> int:
+    return int(SHARE * max(0, free) / (2 * activation_bytes(config, dtype, recompute)))
 
 
 def free_memory(device: torch.device) -> int:

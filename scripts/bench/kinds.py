@@ -21,7 +21,7 @@ END_TO_END = 24
 QUICK_AXES = {"samples": (2, 4), "completion": (8, 16), "prompt": (64, 128)}
 VARIANTS = {
     "grpo": ["4", "8", "16", "32", "8+checkpointing", "8+continuous_batching"],
-    "grpo_short": ["4", "8", "16", "32"],
+    "grpo_short": ["4", "8", "16", "32", "8+continuous_batching"],
     "grpo_replay": ["4", "8", "16", "32", "8+checkpointing"],
     "dpo": ["4", "8", "16", "4+sorted", "4+checkpointing"],
     "sft": ["4", "8", "16", "32", "8+sorted", "4+padding_free", "8+checkpointing"],

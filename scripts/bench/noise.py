@@ -1,7 +1,7 @@
 """The reward of both sides: a number made of the text's hash.
 
-Every group has unequal rewards, so that no completion's gradient is zero and neither side may leave one out; and it
-takes no time worth counting.
+It takes no time worth counting. Completions that differ have rewards that differ, and those of a group that are all
+alike stay in the update for β > 0: neither side leaves one out.
 """
 
 import hashlib

@@ -184,12 +184,12 @@ def test_float32(name: str, precise: bool) -> None:
 def test_large_scores_want_float32_products() -> None:
     """Keys with a bias of 100 have scores in the hundreds, which bfloat16 rounds to whole numbers."""
     flat = layout.lay_out_prompts([list(range(9))], torch.device("cpu"))
-    qkv = torch.randn(9, 32, generator=torch.Generator().manual_seed(3))
-    qkv[:, :16] += 2  # queries of four heads; keys and values of two
-    qkv[:, 16:24] += 100
+    qkv = torch.randn(9, 64, generator=torch.Generator().manual_seed(3))
+    qkv[:, :32] += 2  # queries of four heads of 8, whose scale no half precision holds; keys and values of two
+    qkv[:, 32:48] += 100
     qkv = qkv.bfloat16()
-    exact = attention.attend(qkv.double(), Heads(2, 2, 4), flat)
-    rough, fine = ((attention.attend(qkv, Heads(2, 2, 4, p), flat) - exact).abs().mean() for p in (False, True))
+    exact = attention.attend(qkv.double(), Heads(2, 2, 8), flat)
+    rough, fine = ((attention.attend(qkv, Heads(2, 2, 8, p), flat) - exact).abs().mean() for p in (False, True))
     assert fine < 0.01 and rough > 10 * fine
 
 

@@ -16,6 +16,7 @@ from rlft.models.adapter import only
 from rlft.models.cache import WholeDecoder
 from rlft.models.decode import decode
 from rlft.models.native import NativeDecoder
+from rlft.models.native import decode as native_decode
 from rlft.models.native.weights import Linear, Low, pack
 from rlft.models.policy import Policy
 from rlft.models.roles import Reference
@@ -60,6 +61,12 @@ def test_rows_may_be_dropped_at_every_length_and_a_query_may_lose_all_its_rows(p
     first_query_ends = [False] * 3 + [True] * 9
     last_row_ends = [[True] * n + [False] for n in range(8, 0, -1)]
     compare(policy, PROMPTS, 3, [[True] * 12, first_query_ends, *last_row_ends], 1e-9)
+
+
+def test_the_room_for_keys_grows(policy: Policy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Past the room there was, with rows dropped between: what is not written yet must not be read."""
+    monkeypatch.setattr(native_decode, "ROOM", 2)
+    compare(policy, PROMPTS, 3, [[True] * 12, [True] * 12, [False] * 3 + [True] * 9, *[[True] * 9] * 3], 1e-9)
 
 
 @pytest.fixture(scope="module")

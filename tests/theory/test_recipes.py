@@ -104,20 +104,20 @@ def test_bounds_of_the_rows_that_differ() -> None:
 
 
 @pytest.mark.parametrize(
-    ("drawn", "scored", "expected"),
-    [(24, 6, (6, 6)), (24, 24, (24, 512)), (24, None, (24, 512)), (24, 0, (24, 512))],
+    ("scored", "same", "expected"),
+    [(6, True, (6, 6)), (6, False, (6, 512)), (None, True, (24, 24)), (None, False, (24, 512)), (0, False, (24, 512))],
 )
 def test_what_a_run_tells_of_the_rows_that_differ(
-    drawn: int, scored: int | None, expected: tuple[int, int], tmp_path: Path
+    scored: int | None, same: bool, expected: tuple[int, int], tmp_path: Path
 ) -> None:
-    """One that met none again may not have come to the end of its data; older ones did not remember."""
+    """Another run may meet more of them; runs of older versions did not remember."""
     rows = {} if scored is None else {"reference_rows": scored}
-    totals = {"reward_calls": drawn, "flops": 1, "seconds": 1, "generated_tokens": 1, **rows}
+    totals = {"reward_calls": 24, "flops": 1, "seconds": 1, "generated_tokens": 1, **rows}
     (tmp_path / "summary.json").write_text(json.dumps({"totals": totals, "peak_memory_bytes": 1}), encoding="utf-8")
     keys = ("time/step_s", "time/rollout_s", "completion_length/mean", "reward/mean", "group/all_right")
     (tmp_path / "metrics.jsonl").write_text(json.dumps(dict.fromkeys((*keys, "group/all_wrong"), 1)), encoding="utf-8")
     work = read_work(plan_of("recipe=dpo_math"), 100)
-    found = read_run(tmp_path, work, 256).onto(bounds(work, Known()))
+    found = read_run(tmp_path, work, 256).onto(bounds(work, Known()), same)
     assert tuple(bound.distinct for bound in found) == expected
 
 

@@ -1,12 +1,13 @@
 """How much goes through the model at once, and when backward recomputes."""
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from rlft.train import memory
+from rlft.train.config import TrainerConfig
 
 CONFIG: Any = SimpleNamespace(
     hidden_size=8, intermediate_size=16, num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2
@@ -20,28 +21,46 @@ def test_what_a_position_keeps() -> None:
     assert memory.activation_bytes(CONFIG, torch.bfloat16, recompute=True) == (3 * 8 + 80) * 2
 
 
-@pytest.mark.parametrize(("free", "tokens"), [(1, 256), (600, 512), (1100, 1024), (10**6, 1024)])
-def test_a_power_of_two_that_fits(monkeypatch: pytest.MonkeyPatch, free: int, tokens: int) -> None:
-    each = 2 * memory.activation_bytes(CONFIG, torch.float32)
-    monkeypatch.setattr(memory, "free_memory", lambda _: int(free * each / memory.SHARE) + 1)
-    assert memory.resolve_tokens("auto", CONFIG, torch.float32, CPU, 1) == tokens
-    assert memory.resolve_tokens(77, CONFIG, torch.float32, CPU, 1) == 77
+def room(positions: int) -> int:
+    """Free bytes in which the activations of so many positions fit."""
+    return int(positions * 2 * memory.activation_bytes(CONFIG, torch.float32) / memory.SHARE) + 1
 
 
-def test_processes_share_the_machines_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    each = 2 * memory.activation_bytes(CONFIG, torch.float32)
-    monkeypatch.setattr(memory, "free_memory", lambda _: int(1030 * each / memory.SHARE) + 1)
-    assert [memory.resolve_tokens("auto", CONFIG, torch.float32, CPU, n) for n in (1, 2, 4)] == [1024, 512, 256]
+@pytest.mark.parametrize(("positions", "tokens"), [(1, 256), (600, 512), (1100, 1024), (10**6, 1024)])
+def test_a_power_of_two_that_fits(positions: int, tokens: int) -> None:
+    assert memory.resolve_tokens("auto", CONFIG, torch.float32, CPU, room(positions)) == tokens
+    assert memory.resolve_tokens(77, CONFIG, torch.float32, CPU, room(positions)) == 77
 
 
-def test_checkpointing_is_on_where_the_longest_row_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    each = 2 * memory.activation_bytes(CONFIG, torch.float32)
-    monkeypatch.setattr(memory, "free_memory", lambda _: int(500 * each / memory.SHARE) + 1)
-    rest = (CONFIG, torch.float32, CPU, 1)
+def test_checkpointing_is_on_where_the_longest_row_does_not_fit() -> None:
+    rest = (CONFIG, torch.float32, room(500))
     assert not memory.resolve_checkpointing("auto", 500, *rest)
     assert memory.resolve_checkpointing("auto", 501, *rest)
     assert memory.resolve_checkpointing("on", 1, *rest) and not memory.resolve_checkpointing("off", 10**9, *rest)
-    assert memory.resolve_checkpointing("auto", 1, CONFIG, torch.float32, CPU, 2), "fewer than are worth running"
+    assert memory.resolve_checkpointing("auto", 1, CONFIG, torch.float32, room(250)), "fewer than are worth running"
+    assert memory.resolve_checkpointing("auto", 1, CONFIG, torch.float32, -1), "the weights alone do not fit"
+
+
+def test_processes_share_the_machines_memory_and_weights_may_be_still_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, source = TrainerConfig(gradient_checkpointing="off"), SimpleNamespace()
+    monkeypatch.setattr(memory, "free_memory", lambda _: room(1030))
+
+    def tokens(processes: int, device: str = "cpu", weights: int = 0) -> int:
+        resolved = memory.resolve(
+            trainer, cast(Any, source), CONFIG, torch.float32, torch.device(device), processes, weights
+        )
+        return resolved[0]
+
+    assert [tokens(n) for n in (1, 2, 4)] == [1024, 512, 256]
+    assert [tokens(n, "cuda") for n in (1, 4)] == [1024, 1024], "every process has a device of its own"
+    assert [tokens(1, weights=room(520)), tokens(2, weights=room(1))] == [256, 512]
+
+
+def test_the_longest_row_is_the_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _: room(500))
+    for limits, recompute in (((300, 200), False), ((300, 201), True)):
+        source: Any = SimpleNamespace(max_prompt_tokens=limits[0], max_completion_tokens=limits[1])
+        assert memory.resolve(TrainerConfig(), source, CONFIG, torch.float32, CPU, 1)[1] == recompute
 
 
 def test_freed_memory_is_kept_without_a_complaint_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,9 @@ def attend(qkv: Tensor, heads: Heads, layout: Layout) -> Tensor:
     context = qkv.new_empty(qkv.shape[0], heads.queries)
     for bundle in layout.bundles:
         q, k, v = _parts(qkv, heads, bundle)
-        out = torch.empty_like(q)
+        out, scaled = torch.empty_like(q), _scaled(k, heads)
         for rows, seen, mask in _blocks(bundle, heads, q):
-            p = _probabilities(q[:, rows], k[:, seen], mask, heads)
+            p = _probabilities(q[:, rows], scaled[:, seen], mask)
             out[:, rows] = torch.bmm(p.to(v.dtype), v[:, seen])
         _put(context, out, heads, bundle)
     return context
@@ -60,18 +60,19 @@ def attend_backward(d_context: Tensor, qkv: Tensor, heads: Heads, layout: Layout
     columns = d_qkv.split([heads.queries, heads.keys, heads.keys], 1)
     for bundle in layout.bundles:
         q, k, v = _parts(qkv, heads, bundle)
-        d_out = _apart(_without_padding(d_context, bundle), heads, bundle.count)
-        dq = torch.empty_like(q)
-        # Blocks and branches add up here, so that half precisions would round more than once.
+        d_out = _apart(_padded(d_context, bundle), heads, bundle.count)
+        dq, scaled = torch.empty_like(q), _scaled(k, heads)
+        # The blocks and a bundle's branches add up here: half precisions would round at each sum.
         dk, dv = (torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (k, v))
         for rows, seen, mask in _blocks(bundle, heads, q):
-            p = _probabilities(q[:, rows], k[:, seen], mask, heads)
+            p = _probabilities(q[:, rows], scaled[:, seen], mask)
             dp = torch.bmm(d_out[:, rows], v[:, seen].transpose(1, 2)).to(p.dtype)
             ds = torch.ops.aten._softmax_backward_data(dp, p, -1, p.dtype).to(q.dtype)
             dq[:, rows] = torch.bmm(ds, k[:, seen])
             dk[:, seen] += torch.bmm(ds.transpose(1, 2), q[:, rows])
             dv[:, seen] += torch.bmm(p.to(v.dtype).transpose(1, 2), d_out[:, rows])
-        dk.mul_(heads.size**-0.5)
+        for grad in (dq, dk):
+            grad.mul_(heads.size**-0.5)
         before = bundle.before
         for column, grad in zip(columns, (dq, dk[:, before:], dv[:, before:]), strict=True):
             _put(column, grad, heads, bundle)
@@ -81,9 +82,14 @@ def attend_backward(d_context: Tensor, qkv: Tensor, heads: Heads, layout: Layout
     return d_qkv
 
 
-def _probabilities(q: Tensor, k: Tensor, mask: Tensor, heads: Heads) -> Tensor:
+def _scaled(k: Tensor, heads: Heads) -> Tensor:
+    """Returns keys that the scores come out scaled of; wide for precise heads, or they would be rounded once more."""
+    return (k.to(torch.promote_types(k.dtype, torch.float32)) if heads.precise else k) * heads.size**-0.5
+
+
+def _probabilities(q: Tensor, scaled: Tensor, mask: Tensor) -> Tensor:
     """Returns the probabilities of a block of queries over the keys before them and among their own, wide."""
-    scores = torch.bmm(*(x.to(mask.dtype) if heads.precise else x for x in (q, k.transpose(1, 2)))).to(mask.dtype)
+    scores = torch.bmm(q.to(scaled.dtype), scaled.transpose(1, 2)).to(mask.dtype)
     scores[:, :, -mask.shape[1] :] += mask
     return torch.softmax(scores, -1)
 
@@ -107,8 +113,7 @@ def _mask(length: int, fold: int, dtype: torch.dtype, device: torch.device) -> T
 
 
 def _parts(qkv: Tensor, heads: Heads, bundle: Bundle) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns q [groups·B, T·fold, size], and k and v [groups·B, P + T, size] with those of the prompt in front; the
-    keys are scaled."""
+    """Returns q [groups·B, T·fold, size], and k and v [groups·B, P + T, size] with those of the prompt in front."""
     rows = qkv[bundle.span] if bundle.take is None else qkv.index_select(0, bundle.take)
     columns = [heads.queries, heads.keys, heads.keys]
     q, *own = (_apart(part, heads, bundle.count) for part in rows.split(columns, 1))
@@ -116,7 +121,7 @@ def _parts(qkv: Tensor, heads: Heads, bundle: Bundle) -> tuple[Tensor, Tensor, T
         shared = (_apart(part, heads, 1) for part in qkv[bundle.prompt].split(columns, 1)[1:])
         own = [_behind(prompt, part, bundle.count) for prompt, part in zip(shared, own, strict=True)]
     k, v = own
-    return q, k * heads.size**-0.5, v
+    return q, k, v
 
 
 def _behind(prompt: Tensor, own: Tensor, count: int) -> Tensor:
@@ -124,7 +129,7 @@ def _behind(prompt: Tensor, own: Tensor, count: int) -> Tensor:
     return torch.cat([prompt.repeat_interleave(count, 0), own], 1)
 
 
-def _without_padding(rows: Tensor, bundle: Bundle) -> Tensor:
+def _padded(rows: Tensor, bundle: Bundle) -> Tensor:
     """Returns a bundle's rows [B·T, n], zeros where it has padding: nothing is passed back from there."""
     if bundle.real is None:
         return rows[bundle.span]

@@ -129,15 +129,16 @@ class NativeDecoder:
     def _block(self, h: Tensor, layer: Layer, memory: Memory, heads: Heads, cos: Tensor, sin: Tensor) -> Tensor:
         qkv = block.project(h, layer, heads, cos, sin)[0]
         q, new = qkv.split([heads.queries, 2 * heads.keys], 1)
-        q = q.unflatten(1, (heads.groups, heads.fold, heads.size)) * heads.size**-0.5
+        q = q.unflatten(1, (heads.groups, heads.fold, heads.size))
         memory.own[:, :, :, self.length] = new.unflatten(1, (2, heads.groups, heads.size)).transpose(0, 1)
         past, past_lse = self._past(q, memory)
         keys, values = memory.own.flatten(1, 2)
-        own = q.flatten(0, 1), keys.transpose(1, 2)
+        wide = past_lse.dtype if heads.precise else q.dtype
+        scaled = q.flatten(0, 1).to(wide) * heads.size**-0.5
         scores = past_lse.new_empty(len(keys), heads.fold, 1 + keys.shape[1])
         scores[:, :, 0] = past_lse.flatten(0, 1)
         # All the room goes through the products: a part of it would be copied first.
-        scores[:, :, 1:] = torch.bmm(*(x.to(scores.dtype) if heads.precise else x for x in own))
+        scores[:, :, 1:] = torch.bmm(scaled, keys.to(wide).transpose(1, 2))
         scores[:, :, 2 + self.length :] = -math.inf
         p = torch.softmax(scores, -1)
         context = torch.bmm(p[:, :, 1:].to(values.dtype), values).to(p.dtype)
@@ -152,7 +153,7 @@ class NativeDecoder:
             slots = q.new_zeros(at.count * at.most, heads.groups, heads.fold, heads.size)
             slots[at.slot] = q
         folded = slots.unflatten(0, (at.count, at.most)).transpose(1, 2).flatten(2, 3)
-        out, lse = _flash(folded, *memory.prompt, 0.0, False, attn_mask=at.mask, scale=1.0)
+        out, lse = _flash(folded, *memory.prompt, 0.0, False, attn_mask=at.mask)
         values = out.unflatten(2, (at.most, heads.fold)).transpose(1, 2).flatten(0, 1)
         sums = lse.unflatten(2, (at.most, heads.fold)).transpose(1, 2).flatten(0, 1)
         return (values, sums) if at.full else (values[at.slot], sums[at.slot])
