@@ -139,7 +139,7 @@ def counted(recipe: str, steps: int) -> tuple[float, float, float]:
     """Returns the FLOPs of a short run as torch counts them, as its bill has them, and as its lengths foretell."""
     from rlft.models.flops import counter
     from rlft.recipe import build, compose
-    from rlft.theory import bounds, read_lengths, read_model, read_run, read_work
+    from rlft.theory import bounds, is_native, read_lengths, read_model, read_run, read_work
     from rlft.theory.flops import run_flops
     from rlft.train import session, train
 
@@ -150,7 +150,8 @@ def counted(recipe: str, steps: int) -> tuple[float, float, float]:
         session.cache_home = lambda: Path(folder) / "cache"  # where no sample is; the model stays where it was
         with counter() as flops:
             summary = train(plan)
-        model, work = read_model(plan.model), read_work(plan, 4096)
+        model = read_model(plan.model)
+        work = read_work(plan, 4096, opens=is_native(model))
         limits = bounds(work, read_lengths(plan, model.source))
         lengths = read_run(Path(folder), work, limits[1].pool).onto(limits, same=True)[1]
         lengths = replace(lengths, pool=work.pool or 0)

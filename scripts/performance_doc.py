@@ -64,8 +64,8 @@ matrix products measured in the same run:
 
 N frozen weights of the linear layers (2 operations per weight and token forward, 2 for the gradient of the
 activations), A adapter weights (2 more for their own gradient), D·V the head, at trained positions; tokens:
-each prompt once per query, each completion without its last token. Attention's own products are not counted,
-nor is the reference pass.
+each prompt once per query, what all prompts of a step begin with once, each completion without its last token.
+Attention's own products are not counted, nor is the reference pass.
 
 **Rollouts** draw a fixed number of tokens, the end token suppressed. rlft's figure includes merging the adapter
 and the log-probabilities of the sampled tokens. transformers and vLLM run the bare model, without an adapter

@@ -182,8 +182,8 @@ def _work(plan: "Plan", model: "Model", dtype: "torch.dtype", device: "torch.dev
         trainer = replace(trainer, gradient_checkpointing="off")
     weights = model.weights * dtype.itemsize
     tokens, recompute = resolve(trainer, plan.source, model.config, dtype, device, trainer.processes, weights)
-    native = recompute and not on_paper and device.type == "cpu" and is_native(model)
-    return read_work(plan, tokens, recompute, shared=native or not recompute)
+    native = not on_paper and device.type == "cpu" and is_native(model)
+    return read_work(plan, tokens, recompute, shared=native or not recompute, opens=native)
 
 
 def _notes(plan: "Plan", work: "Work", numbers: dict[str, float]) -> list[str]:

@@ -7,9 +7,9 @@ times that, since the scores are computed again (Dao, arXiv 2307.08691, section 
 optimiser are element by element and are left out, as `torch.utils.flop_counter` leaves them out.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import torch
@@ -18,6 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from rlft.base import Batch
 from rlft.models.load import POLICY
+from rlft.models.native.layout import WORTH, opening_of
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,41 @@ class Tokens:
         return Tokens(self.positions * times, self.keys * times, self.scored * times)
 
 
+@dataclass(frozen=True)
+class Way:
+    """How a run puts batches through the model.
+
+    Attributes:
+        recompute: whether backward runs each block forward once more.
+        shared: whether training runs each prompt once for its group, or once for each completion.
+        opens: whether what all prompts begin with is run once for those that go through the model together.
+        at_once: positions that do. processes: that share a batch.
+    """
+
+    recompute: bool = False
+    shared: bool = True
+    opens: bool = False
+    at_once: int = 1
+    processes: int = 1
+
+    def read(self, batch: Batch, learns: bool = False) -> Tokens:
+        """Returns what a batch's scoring reads, or where it `learns` what training on it does."""
+        tokens = Tokens.of(batch, self.shared or not learns)
+        if not self.opens or not len(batch):
+            return tokens
+        return self.opened(tokens, opening_of(batch), len(batch.prompt_ids))
+
+    def opened(self, tokens: Tokens, opening: float, prompts: float) -> Tokens:
+        """Returns the same tokens without what an opening of all `prompts` saves where a batch is scored."""
+        return tokens + self.saved(opening, prompts, math.ceil(tokens.positions / self.at_once))
+
+    def saved(self, opening: float, prompts: float, calls: int) -> Tokens:
+        """Returns, negative, what an opening saves that is run once in each of so many calls."""
+        spared = max(0.0, prompts - max(calls, self.processes))
+        worth = self.opens and opening * spared >= WORTH * max(calls, self.processes)
+        return Tokens.of_group(opening, 0, 0) * -spared if worth else Tokens()
+
+
 def step_flops(
     shape: Shape,
     scored: Mapping[str, Tokens],
@@ -187,11 +223,11 @@ def counter() -> FlopCounterMode:
     return FlopCounterMode(
         display=False,
         custom_mapping={
-            aten.addmm_: lambda onto, left, right, **_: 2 * prod(left) * right[1],
-            torch.ops.mkldnn._linear_pointwise: lambda x, *_, out_shape, **__: 2 * prod(x) * out_shape[-1],
-            aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, *_, **__: 4 * prod(q) * k[-2],
+            aten.addmm_: lambda onto, left, right, **_: 2 * math.prod(left) * right[1],
+            torch.ops.mkldnn._linear_pointwise: lambda x, *_, out_shape, **__: 2 * math.prod(x) * out_shape[-1],
+            aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, *_, **__: 4 * math.prod(q) * k[-2],
             aten._scaled_dot_product_flash_attention_for_cpu_backward: (
-                lambda grad, q, k, *_, **__: 10 * prod(q) * k[-2]
+                lambda grad, q, k, *_, **__: 10 * math.prod(q) * k[-2]
             ),
         },
     )

@@ -84,16 +84,16 @@ class _Bench:
         """Returns the seconds of a prompt's token, the rate of a decoding step by rows, and the seconds of a merge."""
         policy = self.policy
         wide = max(8, min(ROWS, work.queries * max(1, work.samples)))
-        prompt = [1] * min(128, round(lengths.prompt))
-        prompts = [prompt] * max(1, POSITIONS // 2 // len(prompt))
+        length = min(128, round(lengths.prompt))
+        prompts = [[first] * length for first in range(max(1, POSITIONS // 2 // length))]
         layers, heads = {}, {}
         with nullcontext() if policy.native is not None else merged(policy.model):
             began = time.perf_counter()
             decoder = decoder_of(policy)
             merge = time.perf_counter() - began
-            prefill = _seconds(lambda: decoder.start(prompts, 1, STEPS), policy.device) / (len(prompts) * len(prompt))
+            prefill = _seconds(lambda: decoder.start(prompts, 1, STEPS), policy.device) / (len(prompts) * length)
             for rows in (wide // 4, wide):
-                hidden = decoder.start([prompt], rows, 2 * STEPS)
+                hidden = decoder.start(prompts[:1], rows, 2 * STEPS)
                 token, draw = (torch.full((rows,), v, device=policy.device) for v in (1, 0.5))
                 layers[rows] = _seconds(lambda t=token: _repeat(decoder.advance, t), policy.device) / STEPS
                 heads[rows] = _seconds(
@@ -142,11 +142,11 @@ def fill(model: nn.Module) -> None:
 
 
 def equal_rows(queries: int, rows: int, prompt: int, completion: int, device: torch.device) -> Batch:
-    """Returns queries with equally long completions, all tokens trained."""
+    """Returns queries with equally long completions, all tokens trained, whose prompts have nothing in common."""
     total = queries * rows
     tokens = torch.ones(total, completion, dtype=torch.long)
     return Batch(
-        prompt_ids=torch.ones(queries, prompt, dtype=torch.long),
+        prompt_ids=torch.arange(queries)[:, None].expand(-1, prompt),
         prompt_mask=torch.ones(queries, prompt, dtype=torch.bool),
         completion_ids=tokens,
         attention=tokens.bool(),

@@ -1,9 +1,11 @@
 """The floating-point operations of a whole run by part."""
 
+import math
 from dataclasses import dataclass
 
 from rlft.models.flops import Shape, Tokens, sampling_flops, step_flops
 from rlft.models.row_cache import LIMIT, ROW
+from rlft.models.sampler import ROWS
 from rlft.theory.lengths import Lengths
 from rlft.theory.work import Work
 
@@ -16,7 +18,9 @@ class Passes:
         scored: tokens of a batch. learnt: the same where a gradient is wanted: prompts may run once a completion then.
         trained: those of its rows whose coefficient is not zero everywhere, likewise.
         live: the share of such rows. new: that of rows which the reference has not scored before.
-        rollout: tokens sampled in the whole run. merges: times the adapter is merged for it.
+        whole: positions of `scored` if every prompt ran whole.
+        rollout: tokens sampled in the whole run, of which `prefilled` are prompts'. merges: times the adapter is merged
+            for it.
         judged: tokens that a reward model reads in the whole run; it reads every prompt with every completion.
     """
 
@@ -25,7 +29,9 @@ class Passes:
     trained: Tokens
     live: float
     new: float
+    whole: float
     rollout: Tokens
+    prefilled: float
     merges: int
     judged: Tokens
 
@@ -38,20 +44,43 @@ def passes(work: Work, lengths: Lengths) -> Passes:
     """Returns what a run of these lengths puts through the model."""
     live, groups = live_shares(work, lengths)
     each = work.rows * live / groups if groups else 0
-    sampled = Tokens.of_group(lengths.prompt, lengths.sampled, work.samples)
     draws = {"never": 0, "once": lengths.pool, "each step": work.steps * work.queries}[work.sampled]
-    read = draws * work.samples + (0 if work.sampled == "each step" else work.steps * work.queries * work.rows)
+    times = work.steps if work.sampled == "each step" else 1
+    rollout, prefilled = sampling(work, lengths, draws, work.samples, lengths.sampled, times)
+    judged = draws * work.samples + (0 if work.sampled == "each step" else work.steps * work.queries * work.rows)
     alone = Tokens.of_group(lengths.prompt + lengths.sampled, 0, 0)
+
+    def read(rows: float, queries: float, shared: bool = True) -> Tokens:
+        tokens = Tokens.of_group(lengths.prompt, lengths.completion, rows, shared) * queries
+        return work.way.opened(tokens, lengths.opening, queries)
+
     return Passes(
-        scored=Tokens.of_group(lengths.prompt, lengths.completion, work.rows) * work.queries,
-        learnt=Tokens.of_group(lengths.prompt, lengths.completion, work.rows, work.shared) * work.queries,
-        trained=Tokens.of_group(lengths.prompt, lengths.completion, each, work.shared) * (work.queries * groups),
+        scored=read(work.rows, work.queries),
+        learnt=read(work.rows, work.queries, work.shared),
+        trained=read(each, work.queries * groups, work.shared),
+        whole=Tokens.of_group(lengths.prompt, lengths.completion, work.rows).positions * work.queries,
         live=live,
         new=_new(work, lengths),
-        rollout=sampled * draws,
+        rollout=rollout,
+        prefilled=prefilled,
         merges=work.steps if work.sampled == "each step" else 0,
-        judged=alone * read,
+        judged=alone * judged,
     )
+
+
+def sampling(
+    work: Work, lengths: Lengths, prompts: int, samples: int, completion: float, times: int = 1
+) -> tuple[Tokens, float]:
+    """Returns what sampling reads that goes over `prompts` in so many `times`, and how much of that are prompts."""
+    calls = times * work.processes * chunks(prompts / times / work.processes, samples)
+    saved = work.way.saved(lengths.opening, prompts, calls)
+    tokens = Tokens.of_group(lengths.prompt, completion, samples) * prompts + saved
+    return tokens, prompts * lengths.prompt + saved.positions
+
+
+def chunks(queries: float, samples: int) -> int:
+    """Returns in how many parts queries are sampled from."""
+    return math.ceil(queries / max(1, ROWS // max(1, samples)))
 
 
 def _new(work: Work, lengths: Lengths) -> float:
@@ -90,5 +119,5 @@ def evaluation_flops(work: Work, shape: Shape, lengths: Lengths) -> float:
     """Returns the FLOPs of all evaluations: one answer to every held-out question, at the limit of each."""
     tokens = Tokens()
     for limit in work.evaluations:
-        tokens += Tokens.of_group(lengths.prompt, min(limit, lengths.answer), 1) * lengths.questions
+        tokens += sampling(work, lengths, lengths.questions, 1, min(limit, lengths.answer))[0]
     return sampling_flops(shape, tokens, len(work.evaluations))

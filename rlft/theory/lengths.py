@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rlft.base import Completion, Context, Group, Query, Sampling, UserError
 from rlft.data import Offline, Online, Source
 from rlft.models.chat import ChatTemplate
+from rlft.models.native.layout import opening
 from rlft.theory.work import Work
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ class Lengths:
         acceptance: share of right completions. all_right, all_wrong: shares of such groups, None if not known.
         questions: held out and asked. pool: queries sampled from once.
         distinct: rows among those trained that differ; None where each is taken to.
+        opening: what all prompts begin with.
     """
 
     prompt: float
@@ -41,6 +43,7 @@ class Lengths:
     all_right: float | None = None
     all_wrong: float | None = None
     distinct: float | None = None
+    opening: float = 0
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Known:
 
     Attributes:
         prompt, completion: mean lengths, tokens. questions: held out that have an answer. rows: in an epoch.
-        distinct: recorded completions that differ, of those that training draws.
+        distinct: recorded completions that differ, of those that training draws. opening: what all prompts begin with,
+            tokens.
     """
 
     prompt: float | None = None
@@ -57,6 +61,7 @@ class Known:
     questions: int | None = None
     rows: int | None = None
     distinct: int | None = None
+    opening: int = 0
 
 
 def read_lengths(plan: "Plan", tokenizer: str) -> Known:
@@ -85,16 +90,17 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
     # An epoch has every row once: what comes after it is known.
     drawn = [] if asked is not None else source.next(min(asked_for, source.rows))
     groups = [*drawn, *source.next(max(0, ROWS - len(drawn)))][:ROWS]
-    prompts = [len(chat.prompt(group.query.messages)) for group in groups]
+    prompts = [chat.prompt(group.query.messages) for group in groups]
     completions = [len(c.token_ids) for group in groups for c in group.completions]
     distinct = {(str(group.query.messages), c.token_ids) for group in drawn for c in group.completions}
     held = sum(query.answer is not None for query in source.held_out())
     return Known(
-        prompt=fmean(prompts),
+        prompt=fmean(map(len, prompts)),
         completion=fmean(completions) if completions else None,
         questions=int(held * share),
         rows=source.rows if counted else None,
         distinct=len(distinct) if counted and distinct else None,
+        opening=opening(prompts),
     )
 
 
@@ -125,8 +131,9 @@ def bounds(
 
     def one(low: bool) -> Lengths:
         trained = completion or recorded or (1 if low else work.max_completion)
+        asked = prompt or known.prompt or (1 if low else work.max_prompt)
         return Lengths(
-            prompt=prompt or known.prompt or (1 if low else work.max_prompt),
+            prompt=asked,
             completion=trained,
             sampled=trained,
             longest=trained if low else work.max_completion,
@@ -135,6 +142,7 @@ def bounds(
             questions=questions,
             pool=pool,
             distinct=_distinct(work, known, pool, low),
+            opening=min(known.opening, asked - 1),
         )
 
     return one(True), one(False)

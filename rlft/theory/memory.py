@@ -77,7 +77,7 @@ def _sampling(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu:
 
 def _update(work: Work, model: Model, lengths: Lengths, itemsize: int) -> dict[str, float]:
     p = passes(work, lengths)
-    positions = min(work.tokens, p.scored.positions / work.processes) * p.learnt.positions / p.scored.positions
+    positions = min(work.tokens, p.whole / work.processes) * p.learnt.positions / p.whole
     layer = KEPT_WIDTH * model.width + KEPT_INNER * model.inner
     kept = model.layers * model.width + layer if work.recompute else model.layers * layer
     return {"update: activations": positions * kept * itemsize, "update: logits": SCORED * CHUNK_NUMBERS}

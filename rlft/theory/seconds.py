@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rlft.models.flops import Shape, Tokens
 from rlft.models.sampler import ROWS
-from rlft.theory.flops import evaluation_flops, passes, run_flops
+from rlft.theory.flops import Passes, chunks, evaluation_flops, passes, run_flops, sampling
 from rlft.theory.lengths import Lengths
 from rlft.theory.model import Model
 from rlft.theory.work import Work
@@ -50,7 +50,7 @@ class Rates:
         steps = work.steps / work.processes
         split = math.ceil(p.scored.positions / work.processes / work.tokens)
         updates = work.epochs * (work.steps - work.frozen)
-        parts = {"rollout": self._rollout(work, lengths, p.rollout, p.merges)}
+        parts = {"rollout": self._rollout(work, lengths, p)}
         parts["reward"] = self.score(p.judged.positions / work.processes) * _ratio(work, model.shape)
         scoring = steps * (self.score(p.scored.positions, split * work.processes) + p.scored.scored * self.head)
         parts |= {role: scoring * p.share(role) for role in ("old", "reference") if role in work.roles}
@@ -64,26 +64,23 @@ class Rates:
         parts["optimizer"] = updates * work.mini_batches * self.optimizer
         return parts | {"evaluation": self._evaluation(work, lengths)}
 
-    def _rollout(self, work: Work, lengths: Lengths, tokens: Tokens, merges: int) -> float:
-        if not tokens.scored:
+    def _rollout(self, work: Work, lengths: Lengths, p: Passes) -> float:
+        if not p.rollout.scored:
             return 0.0
         queries = work.queries if work.sampled == "each step" else lengths.pool
         times = work.steps if work.sampled == "each step" else 1
-        draws = times * self._chunks(queries / work.processes, work.samples)
-        return merges * self.merge + self._decoding(draws, lengths.longest, tokens, times * queries * lengths.prompt)
+        draws = times * chunks(queries / work.processes, work.samples)
+        return p.merges * self.merge + self._decoding(draws, lengths.longest, p.rollout, p.prefilled)
 
     def _evaluation(self, work: Work, lengths: Lengths) -> float:
         total = 0.0
         for limit in work.evaluations:
             answer = min(limit, lengths.answer)
-            tokens = Tokens.of_group(lengths.prompt, answer, 1) * lengths.questions
-            draws = self._chunks(lengths.questions / work.processes, 1)
+            tokens, prefilled = sampling(work, lengths, lengths.questions, 1, answer)
+            draws = chunks(lengths.questions / work.processes, 1)
             longest = limit if lengths.longest > lengths.completion else answer
-            total += self.merge + self._decoding(draws, longest, tokens, lengths.questions * lengths.prompt)
+            total += self.merge + self._decoding(draws, longest, tokens, prefilled)
         return total
-
-    def _chunks(self, queries: float, samples: int) -> int:
-        return math.ceil(queries / max(1, ROWS // samples))
 
     def _decoding(self, draws: int, longest: float, tokens: Tokens, prompts: float) -> float:
         """Seconds of `draws` rounds of prefill and decoding. The first token of a row comes out of the prefill."""

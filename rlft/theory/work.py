@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rlft.base import DataSource, RewardFunction
 from rlft.data import Offline, Online, Pairs
-from rlft.models.flops import Shape
+from rlft.models.flops import Shape, Way
 from rlft.rewards import Combine, RewardModel
 from rlft.theory.live import Live
 from rlft.theory.model import reward_shape
@@ -36,7 +36,7 @@ class Work:
         judges: shapes of the reward models.
         processes: that share the work.
         recompute: whether backward runs each block forward once more. shared: whether training runs each prompt once
-            for its group, or once for each completion.
+            for its group, or once for each completion. opens: whether what all prompts begin with is run once.
     """
 
     method: str
@@ -62,16 +62,22 @@ class Work:
     most: int = 0
     recompute: bool = False
     shared: bool = True
+    opens: bool = False
+
+    @property
+    def way(self) -> Way:
+        """How batches go through the model."""
+        return Way(self.recompute, self.shared, self.opens, self.tokens, self.processes)
 
 
-def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool = True) -> Work:
+def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool = True, opens: bool = False) -> Work:
     """Returns what a plan asks for.
 
     Args:
         plan: the recipe as objects. A data source of someone else's that has `samples_per_prompt` is taken to sample
             at each step; one without it, to have one recorded completion for each query.
         tokens, recompute: `trainer.tokens_per_micro_batch` and `trainer.gradient_checkpointing`, resolved.
-        shared: whether training runs each prompt once for its group.
+        shared, opens: see Work.
 
     Raises:
         UserError: a reward model that cannot be found.
@@ -105,6 +111,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         most=_most(source) if isinstance(source, Offline) else 0,
         recompute=recompute,
         shared=shared,
+        opens=opens,
     )
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import ceil
 from typing import Any
 
 from torch import Tensor
 
 from rlft.base import Batch
-from rlft.models.flops import Shape, Tokens, sampling_flops, step_flops
+from rlft.models.flops import Shape, Tokens, Way, sampling_flops, step_flops
+from rlft.models.native.layout import opening_of
+from rlft.models.sampler import ROWS
 
 
 @dataclass
@@ -18,7 +21,7 @@ class Bill:
     whose cache cannot be shared by a group they are those of one whose cache can.
 
     Attributes:
-        generated_tokens, prefilled_tokens: sampled, and of the prompts that were run to sample them.
+        generated_tokens, prefilled_tokens: sampled, and of the prompts that they were sampled from.
         trained_tokens, prompts, prompt_tokens: gone through in training; prompts once a batch.
         reference_rows: run through π_ref, those that it remembered apart.
         reward_calls, flops, seconds: as they say; evaluations are in none of them.
@@ -41,8 +44,7 @@ class Bill:
         shape: Shape,
         ran: Mapping[str, Batch],
         epochs: int,
-        recompute: bool = False,
-        shared: bool = True,
+        way: Way,
     ) -> None:
         """Adds a batch's training: what the roles score once, and `epochs` passes forward and backward.
 
@@ -50,27 +52,29 @@ class Bill:
             batch: the whole of it. moved: [B] bool, the rows that go through the policy; the others add nothing to the
                 gradient.
             shape: of the model. ran: the rows that each role ran, by its name.
-            epochs: passes over the batch. recompute: whether backward runs the blocks forward once more.
-            shared: whether training runs each prompt once for its group, or once for each completion.
+            epochs: passes over the batch. way: how they are taken.
         """
-        trained = Tokens.of(batch.rows(moved.nonzero().flatten()), shared)
+        trained = way.read(batch.rows(moved.nonzero().flatten()), learns=True)
         self.trained_tokens += int(batch.mask.sum()) * epochs
         self.prompts += int(batch.prompt_ids.shape[0])
         self.prompt_tokens += int(batch.prompt_mask.sum())
         self.reference_rows += len(ran["reference"]) if "reference" in ran else 0
         self.reward_calls += len(batch)
-        scored = {role: Tokens.of(rows) for role, rows in ran.items()}
-        learnt = Tokens.of(batch, shared)
-        self.flops += sum(step_flops(shape, scored, trained, epochs, recompute, learnt).values())
+        scored = {role: way.read(rows) for role, rows in ran.items()}
+        learnt = way.read(batch, learns=True)
+        self.flops += sum(step_flops(shape, scored, trained, epochs, way.recompute, learnt).values())
 
-    def sampling(self, generated: int, prefilled: int, batch: Batch, shape: Shape) -> None:
+    def sampling(self, generated: int, prefilled: int, batch: Batch, shape: Shape, way: Way) -> None:
         """Brings the sampled tokens and their prompts' up to totals and adds the FLOPs of what is new. New completions
         are taken to be as long as those of the batch, which they are where they are its own."""
         tokens, prompts = generated - self.generated_tokens, prefilled - self.prefilled_tokens
         if tokens:
             share = tokens / int(batch.attention.sum())
-            inputs = prompts + tokens - share * len(batch)
-            new = Tokens(inputs, Tokens.of(batch).keys * share, tokens)
+            rows = share * len(batch)
+            new = Tokens(prompts + tokens - rows, Tokens.of(batch).keys * share, tokens)
+            if way.opens:
+                drawn = prompts * len(batch.prompt_ids) / int(batch.prompt_mask.sum())
+                new += way.saved(opening_of(batch), drawn, ceil(rows / ROWS))
             self.flops += sampling_flops(shape, new, merges=1)
         self.generated_tokens, self.prefilled_tokens = generated, prefilled
 

@@ -12,7 +12,7 @@ from rlft.train.config import TrainerConfig
 
 SHARE = 0.4  # of the free memory that activations may take: caches, logits and the optimiser want theirs
 LEAST = 256  # positions at once: below this, products are slow
-MOST = {"cpu": 1024, "cuda": 32768}  # past these, larger products are no faster
+MOST = {"cpu": 2048, "cuda": 32768}  # past these, larger products are no faster
 
 
 def resolve(

@@ -146,11 +146,10 @@ class _Run:
         marks.append(time.perf_counter())
         self.progress.step = step + 1
         bill, generated = self.progress.bill, self.progress.bill.generated_tokens
-        bill.sampling(source.sampled_tokens, source.prefilled_tokens, batch, session.shape)
+        bill.sampling(source.sampled_tokens, source.prefilled_tokens, batch, session.shape, session.way)
         moved = ~self.plan.algorithm.vanishes(batch) & (not frozen)
         ran = {name: role.ran(batch) for name, role in session.roles.items()}
-        policy = session.policy
-        bill.batch(batch, moved, session.shape, ran, trainer.epochs, policy.recompute, policy.trains_shared)
+        bill.batch(batch, moved, session.shape, ran, trainer.epochs, session.way)
         times = [b - a for a, b in pairwise(marks)]
         return {
             "step": step + 1,

@@ -15,7 +15,7 @@ from rlft.base import Context, Group, Processes, Role, RunError, Sampler, UserEr
 from rlft.models.adapter import has_adapter, has_dropout
 from rlft.models.critic import CriticRole
 from rlft.models.embedded import cache_home
-from rlft.models.flops import Shape
+from rlft.models.flops import Shape, Way
 from rlft.models.load import POLICY, Loaded, load, tensors_hash
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
@@ -52,6 +52,12 @@ class Session:
     def shape(self) -> Shape:
         """What of the model costs arithmetic, for the bill."""
         return Shape.of(self.policy.model)
+
+    @cached_property
+    def way(self) -> Way:
+        """How batches go through the model, likewise."""
+        policy, tokens = self.policy, self.learner.tokens
+        return Way(policy.recompute, policy.trains_shared, policy.flat, tokens, self.processes.world)
 
     def score(self, groups: list[Group]) -> list[Group]:
         """Returns groups scored and transformed, each process having scored its share."""

@@ -6,10 +6,11 @@
 N: frozen weights of the linear layers, without embedding and head: 2 operations per weight and token forward, 2 for the
 gradient of the activations; they are frozen, so no gradient of their own. A: adapter weights: 2 forward, 2 for the
 activations, 2 for their own gradient. D·V: the head, at trained positions alone: 2 forward, 2 for the gradient of the
-hidden state. tokens: positions that must go through the layers: each prompt once per query, and every completion
-without its last token, which nothing follows. Attention's own products (quadratic in the length), norms and activations
-are left out, so that the share is understated, not overstated. Padding, a prompt run more than once and recomputed
-activations are work that need not be done: they count in the seconds, not in the FLOPs.
+hidden state. tokens: positions that must go through the layers: each prompt once per query, what all prompts of
+a step begin with once, and every completion without its last token, which nothing follows. Attention's own products
+(quadratic in the length), norms and activations are left out, so that the share is understated, not overstated.
+Padding, a prompt run more than once and recomputed activations are work that need not be done: they count in the
+seconds, not in the FLOPs.
 """
 
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from statistics import median
 
 FORMULA = (
     "(4·N + 6·A)·tokens + 4·D·V·trained; N: frozen linear weights, A: adapter weights, D·V: the head, "
-    "tokens: each prompt once per query, completions without their last token"
+    "tokens: each prompt once per query, what all begin with once, completions without their last token"
 )
 
 

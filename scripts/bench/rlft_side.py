@@ -22,6 +22,7 @@ from bench.material import lines
 from bench.noise import noise
 from bench.worker import Channel, Record
 from rlft.base import Batch, Completion, Group, Query, Reward, RewardFunction, Sampling, question_id
+from rlft.models.flops import Way
 from rlft.recipe import build, compose
 from rlft.train.collate import collate
 from rlft.train.plan import Plan
@@ -88,9 +89,9 @@ def trainer(session: Session, draw: Callable[[], list[Group]]) -> Callable[[], R
 
 def sizes(batch: Batch) -> Record:
     """Returns a batch's tokens: those that are trained, those of the prompts once a query, and the positions that must
-    go through the layers."""
+    go through the layers: of prompts what all begin with once."""
     prompts = int(batch.prompt_mask.sum())
-    inputs = prompts + int(batch.attention.sum()) - len(batch)
+    inputs = int(Way(opens=True, at_once=10**9).read(batch).positions)
     return {"tokens": int(batch.mask.sum()), "prompt_tokens": prompts, "positions": inputs}
 
 

@@ -40,6 +40,14 @@ LAYOUTS: dict[str, Batch] = {
     "an empty branch last": make_batch([[5, 6, 7]], [[[9, 10, 11], [12]]]),
     "only the first token trained": random_batch((2, 1), (3, 5), 2, holes=((0, 1), (1, 1), (2, 1))),
     "nothing trained in a row": random_batch((2, 1), (2, 6), 3, holes=((0, 0), (0, 1), (0, 2))),
+    "an opening": make_batch(
+        [[*range(5, 25), 30 + i] for i in range(4)],
+        [[[1, 2, 3], [4, 5]], [[6]], [[7, 8], [9]], [[1, 1, 1]]],
+        holes=((0, 1),),
+    ),
+    "prompts that are one another's openings": make_batch(
+        [list(range(40)), list(range(38)), [*range(39), 5]], [[[1, 2], [3]], [[4, 5, 6]], [[7], [8, 9]]]
+    ),
     "long prompts": random_batch((3, 1, 2), (90, 130, 66), 70),
 }
 
@@ -100,7 +108,17 @@ def test_branches_are_bundled_by_length(policy: Policy, name: str, monkeypatch: 
     assert_exact(policy, LAYOUTS[name])
 
 
-@pytest.mark.parametrize("name", ["unequal groups, holes", "single completions"])
+def test_what_all_prompts_begin_with_is_there_once() -> None:
+    found = layout.lay_out(LAYOUTS["an opening"])
+    assert len(found.ids) == 20 + 4 + (2 + 1) + 0 + (1 + 0) + 2
+    assert found.positions.tolist()[:26] == [*range(20), 20, 20, 20, 20, 21, 22]
+    assert layout.opening([[1] * 34, [1] * 33 + [2]]) == 33
+    assert layout.opening([[1] * 33, [1] * 33]) == 32  # the last token of each is its own
+    assert layout.opening([[1] * 32, [1] * 32]) == 0  # 31 saved tokens are too few
+    assert layout.opening([[1] * 99]) == layout.opening([]) == 0
+
+
+@pytest.mark.parametrize("name", ["unequal groups, holes", "single completions", "an opening"])
 def test_running_each_block_again_in_backward(policy: Policy, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert policy.native is not None
     monkeypatch.setattr(policy.native, "recompute", True)
@@ -183,7 +201,7 @@ def test_float32(name: str, precise: bool) -> None:
 
 def test_large_scores_want_float32_products() -> None:
     """Keys with a bias of 100 have scores in the hundreds, which bfloat16 rounds to whole numbers."""
-    flat = layout.lay_out_prompts([list(range(9))], torch.device("cpu"))
+    flat = layout.lay_out_prompts([list(range(9))], torch.device("cpu"))[0]
     qkv = torch.randn(9, 64, generator=torch.Generator().manual_seed(3))
     qkv[:, :32] += 2  # queries of four heads of 8, whose scale no half precision holds; keys and values of two
     qkv[:, 32:48] += 100

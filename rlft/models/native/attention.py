@@ -1,7 +1,7 @@
 """Causal attention over a flat layout, forward and backward, with the heads of a key-value group folded together.
 
-A root attends to itself. The branches of a prompt attend to the prompt, whose keys and values are laid before those of
-each of them, and each to itself. Nothing but queries, keys and values is kept for backward, which finds the
+A sequence attends to itself and to what it goes on from, whose keys and values are laid before those of each sequence
+of a bundle. Nothing but queries, keys and values is kept for backward, which finds the
 probabilities again. Products are of the model's dtype, the softmax is float32 for half precisions. Models whose keys
 have a bias can have scores in the hundreds, too large to be rounded to a half precision: for them the scores are
 float32 products too (`Heads.precise`).
@@ -58,12 +58,15 @@ def attend_backward(d_context: Tensor, qkv: Tensor, heads: Heads, layout: Layout
     scores: dv = pᵀ·do, dp = do·vᵀ, ds = p·(dp - Σ dp·p), dq = ds·k, dk = dsᵀ·q."""
     d_qkv = torch.empty_like(qkv)
     columns = d_qkv.split([heads.queries, heads.keys, heads.keys], 1)
+    paths = [span for bundle in layout.bundles for span in bundle.path]
+    # What sequences, and blocks of one, send back to the same keys adds up here: half precisions would round each sum.
+    wide = torch.promote_types(qkv.dtype, torch.float32)
+    of_paths = qkv.new_zeros(2, heads.groups, max((span.stop for span in paths), default=0), heads.size, dtype=wide)
     for bundle in layout.bundles:
         q, k, v = _parts(qkv, heads, bundle)
         d_out = _apart(_padded(d_context, bundle), heads, bundle.count)
         dq, scaled = torch.empty_like(q), _scaled(k, heads)
-        # The blocks and a bundle's branches add up here: half precisions would round at each sum.
-        dk, dv = (torch.zeros_like(x, dtype=torch.promote_types(x.dtype, torch.float32)) for x in (k, v))
+        dk, dv = (torch.zeros_like(x, dtype=wide) for x in (k, v))
         for rows, seen, mask in _blocks(bundle, heads, q):
             p = _probabilities(q[:, rows], scaled[:, seen], mask)
             dp = torch.bmm(d_out[:, rows], v[:, seen].transpose(1, 2)).to(p.dtype)
@@ -76,9 +79,14 @@ def attend_backward(d_context: Tensor, qkv: Tensor, heads: Heads, layout: Layout
         before = bundle.before
         for column, grad in zip(columns, (dq, dk[:, before:], dv[:, before:]), strict=True):
             _put(column, grad, heads, bundle)
-        for column, grad in zip(columns[1:], (dk, dv), strict=True):
-            of_prompt = grad[:, :before].unflatten(0, (heads.groups, -1)).sum(1)
-            column[bundle.prompt] += of_prompt.transpose(0, 1).flatten(1).to(column.dtype)
+        for total, grad in zip(of_paths, (dk, dv), strict=True):
+            begun = 0
+            for span in bundle.path:
+                stop = begun + span.stop - span.start
+                total[:, span] += grad[:, begun:stop].unflatten(0, (heads.groups, -1)).sum(1)
+                begun = stop
+    for column, total in zip(columns[1:], of_paths, strict=True):
+        column[: total.shape[1]] += total.transpose(0, 1).flatten(1).to(column.dtype)
     return d_qkv
 
 
@@ -113,20 +121,21 @@ def _mask(length: int, fold: int, dtype: torch.dtype, device: torch.device) -> T
 
 
 def _parts(qkv: Tensor, heads: Heads, bundle: Bundle) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns q [groups·B, T·fold, size], and k and v [groups·B, P + T, size] with those of the prompt in front."""
+    """Returns q [groups·B, T·fold, size], and k and v [groups·B, P + T, size] with those of the path in front."""
     rows = qkv[bundle.span] if bundle.take is None else qkv.index_select(0, bundle.take)
     columns = [heads.queries, heads.keys, heads.keys]
     q, *own = (_apart(part, heads, bundle.count) for part in rows.split(columns, 1))
     if bundle.before:
-        shared = (_apart(part, heads, 1) for part in qkv[bundle.prompt].split(columns, 1)[1:])
-        own = [_behind(prompt, part, bundle.count) for prompt, part in zip(shared, own, strict=True)]
+        path = torch.cat([qkv[span, heads.queries :] for span in bundle.path])
+        shared = (_apart(part, heads, 1) for part in path.split(columns[1:], 1))
+        own = [_behind(before, part, bundle.count) for before, part in zip(shared, own, strict=True)]
     k, v = own
     return q, k, v
 
 
-def _behind(prompt: Tensor, own: Tensor, count: int) -> Tensor:
-    """Returns [groups·B, P + T, size] of a prompt's [groups, P, size] and its branches' [groups·B, T, size]."""
-    return torch.cat([prompt.repeat_interleave(count, 0), own], 1)
+def _behind(before: Tensor, own: Tensor, count: int) -> Tensor:
+    """Returns [groups·B, P + T, size] of a path's [groups, P, size] and its sequences' [groups·B, T, size]."""
+    return torch.cat([before.repeat_interleave(count, 0), own], 1)
 
 
 def _padded(rows: Tensor, bundle: Bundle) -> Tensor:

@@ -59,10 +59,9 @@ class NativeDecoder:
         """Runs prompts [K] once and makes room for `count` rows each of up to `limit` tokens; returns the state [B, D]
         that each row's first token comes from."""
         native, heads = self.native, self.native.heads
-        layout = lay_out_prompts(prompts, self.device)
+        layout, place, inside = lay_out_prompts(prompts, self.device)
         setting = native.setting(layout)
-        lengths = torch.tensor([len(p) for p in prompts])
-        inside = torch.arange(int(lengths.max())) < lengths[:, None]
+        lengths, place = inside.sum(1), place.to(self.device)
         rows = len(prompts) * count
         self.owner = torch.arange(len(prompts)).repeat_interleave(count)
         self.position = lengths[self.owner].to(self.device)
@@ -72,10 +71,8 @@ class NativeDecoder:
         for layer in self.layers:
             h, kept = block.forward(h, layer, setting)
             keys = kept.qkv[:, heads.queries :].unflatten(1, (2, heads.groups, heads.size))
-            padded = keys.new_zeros(*inside.shape, 2, heads.groups, heads.size)
-            padded[inside] = keys
             room = keys.new_zeros(2, rows, heads.groups, min(ROOM, limit), heads.size)
-            self.memory.append(Memory(padded.permute(2, 0, 3, 1, 4).contiguous(), room))
+            self.memory.append(Memory(keys[place].permute(2, 0, 3, 1, 4).contiguous(), room))
         self.inside = inside
         self._place()
         return native.decoder.norm(h[layout.outputs])[self.owner]

@@ -1,4 +1,7 @@
-"""Where every token of a batch stands when it is laid out flat, without padding and with each prompt once."""
+"""Where every token of a batch stands when it is laid out flat, without padding and with each prompt once.
+
+What all prompts begin with, as templates and instructions make them, is there once too: the opening.
+"""
 
 from dataclasses import dataclass
 
@@ -10,22 +13,24 @@ from rlft.base.batch import integers
 
 WASTE = 1.2  # sequences are attended to together while padding them costs at most this much of their tokens
 ENOUGH = 256  # tokens; fewer are attended to together whatever the padding
-ALONE = slice(0, 0)  # the prompt that a root has before it: none
+WORTH = 32  # tokens that an opening must save, for it is one more sequence to attend to
+
+Path = tuple[slice, ...]  # spans of the flat order
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """B sequences of like length, at most T tokens each: completions that branch off one prompt, or roots.
+    """B sequences of like length, at most T tokens each, that have the same tokens before them.
 
     Attributes:
-        prompt: its span of the flat order; empty for roots.
+        path: where what they go on from stands: the opening for prompts, that and their prompt for completions.
         span: their part of the flat order, where they stand one after another.
         count, width: B and T.
         take: [B·T] flat index of token t of sequence b, padding pointing at some token; None without padding.
         real: [N'] the places in `take` that are tokens, in flat order; None likewise.
     """
 
-    prompt: slice
+    path: Path
     span: slice
     count: int
     width: int
@@ -34,18 +39,18 @@ class Bundle:
 
     @property
     def before(self) -> int:
-        """Tokens of the prompt."""
-        return self.prompt.stop - self.prompt.start
+        """Tokens of the path."""
+        return sum(span.stop - span.start for span in self.path)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """N tokens in one row. Roots are sequences on their own: a prompt whose completions branch off, or a prompt with
-    its only completion behind it. A completion's last token is no input: nothing is predicted from it.
+    """N tokens in one row: the opening, the prompts without it, and the completions that branch off. A prompt's only
+    completion stands behind it, as one sequence. A completion's last token is no input: nothing is predicted from it.
 
     Attributes:
         ids, positions: [N] long.
-        roots, branches: bundles; no branches where every prompt has one completion.
+        roots, branches: bundles of prompts, the opening before them, and of what branches off.
         outputs: [M] the flat index of the state before each trained token, in the order of `mask.nonzero()`.
     """
 
@@ -61,6 +66,23 @@ class Layout:
         return self.roots + self.branches
 
 
+def opening(prompts: list[list[int]]) -> int:
+    """Returns how many tokens all prompts begin with, if it is worth to run them apart; the last token of a prompt is
+    its own."""
+    if len(prompts) < 2:
+        return 0
+    most = min(map(len, prompts)) - 1
+    # What the first and the last in the order of dictionaries have in common all between them have.
+    first, last = min(prompts), max(prompts)
+    shared = next((i for i in range(most) if first[i] != last[i]), most)
+    return shared if shared * (len(prompts) - 1) >= WORTH else 0
+
+
+def opening_of(batch: Batch) -> int:
+    """Returns the same of a batch."""
+    return opening(_rows(batch.prompt_ids, batch.prompt_mask))
+
+
 def lay_out(batch: Batch) -> Layout:
     """Returns the flat layout of a batch on the CPU or on its device."""
     prompts = _rows(batch.prompt_ids, batch.prompt_mask)
@@ -70,55 +92,76 @@ def lay_out(batch: Batch) -> Layout:
         members.setdefault(owner, []).append(row)
     length = {k: len(prompts[k]) + (len(completions[rows[0]]) if len(rows) == 1 else 0) for k, rows in members.items()}
     members = {k: members[k] for k in sorted(members, key=length.__getitem__)}  # those of like length are bundled
-    ids: list[int] = []
-    positions: list[int] = []
+    common = opening([prompts[k] for k in members])
+    ids = prompts[next(iter(members))][:common] if members else []
+    positions = list(range(common))
     roots: list[slice] = []
     before = [0] * len(completions)  # flat index of the state before a completion's first token
     begin = [0] * len(completions)  # flat index of its first token
     for owner, rows in members.items():
         begun = len(ids)
-        ids += prompts[owner]
+        ids += prompts[owner][common:]
+        for row in rows:
+            before[row] = len(ids) - 1
+            begin[row] = len(ids)
         if len(rows) == 1:
             ids += completions[rows[0]]
-        for row in rows:
-            before[row] = begun + len(prompts[owner]) - 1
-            begin[row] = before[row] + 1
-        positions += range(len(ids) - begun)
+        positions += range(common, common + len(ids) - begun)
         roots.append(slice(begun, len(ids)))
     start = len(ids)
-    branches: list[tuple[slice, int]] = []  # the prompt's span and the length of each
+    path = _path(common)
+    branches: list[tuple[Path, int]] = []  # the path and the length of each
     for root, (owner, rows) in zip(roots, members.items(), strict=True):
         for row in sorted(rows, key=lambda row: len(completions[row])) if len(rows) > 1 else []:
             begin[row] = len(ids)
             ids += completions[row]
             positions += range(len(prompts[owner]), len(prompts[owner]) + len(completions[row]))
-            branches.append((root, len(completions[row])))
+            branches.append(((*path, root), len(completions[row])))
     device = batch.group.device
     return Layout(
         ids=torch.tensor(ids, device=device),
         positions=torch.tensor(positions, device=device),
-        roots=_bundled(0, [(ALONE, root.stop - root.start) for root in roots], device),
+        roots=_roots(common, [root.stop - root.start for root in roots], device),
         branches=_bundled(start, branches, device),
         outputs=_outputs(batch.mask, before, begin),
     )
 
 
-def lay_out_prompts(prompts: list[list[int]], device: torch.device) -> Layout:
-    """Returns the layout of prompts alone; the outputs are their last states."""
-    ends = torch.tensor([len(p) for p in prompts]).cumsum(0)
-    return Layout(
-        ids=torch.tensor([i for p in prompts for i in p], device=device),
-        positions=torch.cat([torch.arange(len(p)) for p in prompts]).to(device),
-        roots=_bundled(0, [(ALONE, len(p)) for p in prompts], device),
+def lay_out_prompts(prompts: list[list[int]], device: torch.device) -> tuple[Layout, Tensor, Tensor]:
+    """Returns the layout of K prompts alone, whose outputs are their last states; where each one's tokens stand in it,
+    [K, P], padding pointing at some token; and which of those are tokens [K, P]. The latter two are on the CPU."""
+    common = opening(prompts)
+    size = torch.tensor([len(p) - common for p in prompts])
+    ends = common + size.cumsum(0)
+    offset = torch.arange(int(size.max()))
+    own = (ends - size)[:, None] + torch.minimum(offset, size[:, None] - 1)
+    shared = torch.arange(common).expand(len(prompts), -1)
+    ids = prompts[0][:common] + [i for p in prompts for i in p[common:]]
+    positions = torch.cat([torch.arange(common), *(torch.arange(common, len(p)) for p in prompts)])
+    layout = Layout(
+        ids=torch.tensor(ids, device=device),
+        positions=positions.to(device),
+        roots=_roots(common, size.tolist(), device),
         branches=[],
         outputs=(ends - 1).to(device),
     )
+    return layout, torch.cat([shared, own], 1), torch.arange(common + len(offset)) < common + size[:, None]
 
 
-def _bundled(start: int, sequences: list[tuple[slice, int]], device: torch.device) -> list[Bundle]:
-    """Returns sequences, each the prompt it branches off and its length, in bundles of one prompt and of like length,
-    from flat index `start` on; empty ones are in none."""
-    bundles: list[list[tuple[slice, int]]] = []
+def _path(common: int) -> Path:
+    return (slice(0, common),) if common else ()
+
+
+def _roots(common: int, lengths: list[int], device: torch.device) -> list[Bundle]:
+    """Returns an opening of `common` tokens and the sequences that go on from it."""
+    path = _path(common)
+    return [*_bundled(0, [((), common)], device), *_bundled(common, [(path, length) for length in lengths], device)]
+
+
+def _bundled(start: int, sequences: list[tuple[Path, int]], device: torch.device) -> list[Bundle]:
+    """Returns sequences, each its path and its length, in bundles of one path and of like length, from flat index
+    `start` on; empty ones are in none."""
+    bundles: list[list[tuple[Path, int]]] = []
     for sequence in sequences:
         if sequence[1] == 0:
             continue
@@ -136,17 +179,17 @@ def _bundled(start: int, sequences: list[tuple[slice, int]], device: torch.devic
     return found
 
 
-def _bundle(start: int, sequences: list[tuple[slice, int]], device: torch.device) -> Bundle:
+def _bundle(start: int, sequences: list[tuple[Path, int]], device: torch.device) -> Bundle:
     lengths = [length for _, length in sequences]
-    prompt, span, width = sequences[0][0], slice(start, start + sum(lengths)), max(lengths)
+    path, span, width = sequences[0][0], slice(start, start + sum(lengths)), max(lengths)
     if min(lengths) == width:
-        return Bundle(prompt, span, len(lengths), width)
+        return Bundle(path, span, len(lengths), width)
     size = torch.tensor(lengths)[:, None]
     begin = start + size.cumsum(0) - size
     offset = torch.arange(width)[None]
     take = (begin + torch.minimum(offset, size - 1)).flatten()  # padding reads the sequence's last token
     real = (offset < size).flatten().nonzero()[:, 0]
-    return Bundle(prompt, span, len(lengths), width, take.to(device), real.to(device))
+    return Bundle(path, span, len(lengths), width, take.to(device), real.to(device))
 
 
 def _outputs(mask: Tensor, before: list[int], begin: list[int]) -> Tensor:
