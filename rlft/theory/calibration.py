@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from rlft.base import Batch, Processes, Sampling
 from rlft.models.adapter import merged
 from rlft.models.decode import choose
-from rlft.models.flops import Tokens
+from rlft.models.flops import Way
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import CHUNK_NUMBERS, Policy
 from rlft.models.sampler import ROWS, decoder_of
@@ -68,14 +68,16 @@ class _Bench:
     def passes(self, work: Work, lengths: Lengths) -> tuple[Line, Line, float]:
         """Returns the rates of scoring and of an update, without the head, and the seconds of an optimiser step."""
         rows = min(8, work.rows)
-        prompt, completion = min(128, round(lengths.prompt)), max(2, min(64, round(lengths.completion)))
+        opening, prompt = _prompt(lengths)
+        completion = max(2, min(64, round(lengths.completion)))
         group = prompt + rows * (completion - 1)
         small = equal_rows(1, 1, prompt, completion, self.policy.device)
-        large = equal_rows(max(2, POSITIONS // group), rows, prompt, completion, self.policy.device)
+        large = equal_rows(max(2, POSITIONS // group), rows, prompt, completion, self.policy.device, opening)
+        way = Way(shared=self.policy.trains_shared, opens=self.policy.flat, at_once=10 * POSITIONS)
         optimizer = MasterAdamW([p for p in self.policy.model.parameters() if p.requires_grad], 0.0, (0.9, 0.999), 0.0)
         self._update(large)  # the first touch of fresh memory is slow, and a run does it once
-        update = _line(self._update, small, large, self.scale, self.policy.trains_shared)
-        score = _line(self._score, small, large, self.scale)
+        update = _line(self._update, small, large, self.scale, lambda batch: way.read(batch, learns=True).positions)
+        score = _line(self._score, small, large, self.scale, lambda batch: way.read(batch).positions)
         optimizer.step(1.0, Processes())  # the first step makes the moments
         return score, update, self.scale * _seconds(lambda: optimizer.step(1.0, Processes()), self.policy.device)
 
@@ -84,14 +86,15 @@ class _Bench:
         """Returns the seconds of a prompt's token, the rate of a decoding step by rows, and the seconds of a merge."""
         policy = self.policy
         wide = max(8, min(ROWS, work.queries * max(1, work.samples)))
-        length = min(128, round(lengths.prompt))
-        prompts = [[first] * length for first in range(max(1, POSITIONS // 2 // length))]
+        opening, length = _prompt(lengths)
+        prompts = [[0] * opening + [own] * (length - opening) for own in range(max(1, POSITIONS // 2 // length))]
+        read = len(prompts) * length + Way(opens=policy.flat).saved(opening, len(prompts), 1).positions
         layers, heads = {}, {}
         with nullcontext() if policy.native is not None else merged(policy.model):
             began = time.perf_counter()
             decoder = decoder_of(policy)
             merge = time.perf_counter() - began
-            prefill = _seconds(lambda: decoder.start(prompts, 1, STEPS), policy.device) / (len(prompts) * length)
+            prefill = _seconds(lambda: decoder.start(prompts, 1, STEPS), policy.device) / read
             for rows in (wide // 4, wide):
                 hidden = decoder.start(prompts[:1], rows, 2 * STEPS)
                 token, draw = (torch.full((rows,), v, device=policy.device) for v in (1, 0.5))
@@ -141,12 +144,18 @@ def fill(model: nn.Module) -> None:
                 p.fill_(1)
 
 
-def equal_rows(queries: int, rows: int, prompt: int, completion: int, device: torch.device) -> Batch:
-    """Returns queries with equally long completions, all tokens trained, whose prompts have nothing in common."""
+def _prompt(lengths: Lengths) -> tuple[int, int]:
+    """Returns what all prompts that are timed begin with, and their whole length, tokens."""
+    prompt = min(128, round(lengths.prompt))
+    return min(round(lengths.opening), prompt - 1), prompt
+
+
+def equal_rows(queries: int, rows: int, prompt: int, completion: int, device: torch.device, opening: int = 0) -> Batch:
+    """Returns queries with equally long completions, all tokens trained; prompts have an `opening` in common."""
     total = queries * rows
     tokens = torch.ones(total, completion, dtype=torch.long)
     return Batch(
-        prompt_ids=torch.arange(queries)[:, None].expand(-1, prompt),
+        prompt_ids=torch.arange(queries)[:, None] * (torch.arange(prompt) >= opening),
         prompt_mask=torch.ones(queries, prompt, dtype=torch.bool),
         completion_ids=tokens,
         attention=tokens.bool(),
@@ -157,11 +166,13 @@ def equal_rows(queries: int, rows: int, prompt: int, completion: int, device: to
     ).to(device)
 
 
-def _line(run: Callable[[Batch], None], small: Batch, large: Batch, scale: float, shared: bool = True) -> Line:
+def _line(
+    run: Callable[[Batch], None], small: Batch, large: Batch, scale: float, positions: Callable[[Batch], float]
+) -> Line:
     """Returns the line through two passes, by positions."""
     device = small.group.device
     first, second = (_seconds(lambda b=b: run(b), device) for b in (small, large))
-    few, many = (Tokens.of(b, shared).positions for b in (small, large))
+    few, many = positions(small), positions(large)
     unit = (second - first) / (many - few)
     return Line(scale * max(0.0, first - unit * few), scale * unit)
 

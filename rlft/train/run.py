@@ -18,7 +18,7 @@ from rlft.train import checkpoint, run_dir
 from rlft.train.bill import Bill
 from rlft.train.collate import collate
 from rlft.train.examination import Examination
-from rlft.train.memory import is_out_of_memory, out_of_memory_advice
+from rlft.train.memory import give_back_memory, is_out_of_memory, out_of_memory_advice
 from rlft.train.metrics import group_metrics, line, peak_memory
 from rlft.train.panel import Panel
 from rlft.train.plan import Plan
@@ -70,6 +70,9 @@ def train(
     finally:
         if session is not None:
             session.close()
+
+
+SPELL = 4  # steps after which freed memory is given back
 
 
 class _Run:
@@ -133,6 +136,8 @@ class _Run:
     def _step(self) -> tuple[dict[str, Any], list[Group]]:
         session, trainer, source = self.session, self.plan.trainer, self.plan.source
         step = self.progress.step
+        if step % SPELL == 0:
+            give_back_memory()
         marks = [time.perf_counter()]
         groups = source.next(trainer.prompts_per_step)
         marks.append(time.perf_counter())

@@ -26,7 +26,7 @@ def room(positions: int) -> int:
     return int(positions * 2 * memory.activation_bytes(CONFIG, torch.float32) / memory.SHARE) + 1
 
 
-@pytest.mark.parametrize(("positions", "tokens"), [(1, 256), (600, 512), (1100, 1024), (10**6, 1024)])
+@pytest.mark.parametrize(("positions", "tokens"), [(1, 256), (600, 512), (1100, 1024), (10**6, 2048)])
 def test_a_power_of_two_that_fits(positions: int, tokens: int) -> None:
     assert memory.resolve_tokens("auto", CONFIG, torch.float32, CPU, room(positions)) == tokens
     assert memory.resolve_tokens(77, CONFIG, torch.float32, CPU, room(positions)) == 77
@@ -64,9 +64,11 @@ def test_the_longest_row_is_the_sources(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_freed_memory_is_kept_without_a_complaint_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory.keep_freed_memory()
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _: SimpleNamespace())
-    memory.keep_freed_memory()
-    monkeypatch.setattr(memory.sys, "platform", "darwin")
-    monkeypatch.setattr(memory.ctypes, "CDLL", None)
-    memory.keep_freed_memory()
+    for handle in (memory.keep_freed_memory, memory.give_back_memory):
+        with monkeypatch.context() as patch:
+            handle()
+            patch.setattr(memory.ctypes, "CDLL", lambda _: SimpleNamespace())
+            handle()
+            patch.setattr(memory.sys, "platform", "darwin")
+            patch.setattr(memory.ctypes, "CDLL", None)
+            handle()
