@@ -2,6 +2,7 @@
 
 Usage: python scripts/calibrate_cost.py memory          measures the constants of rlft/theory/memory.py (2 minutes)
        python scripts/calibrate_cost.py flops  [STEPS]  closed formulas against torch's counter, for every *_math recipe
+                                                        (8 steps: before any reward GRPO and PPO have no backward)
        python scripts/calibrate_cost.py runs   [STEPS]  runs every *_math recipe (10 steps) on an otherwise idle machine
                                                         and compares FLOPs, memory and seconds with the prediction
 """
@@ -196,7 +197,7 @@ def main(words: list[str]) -> None:
     if words == ["memory"]:
         memory()
     elif words and words[0] in ("flops", "runs"):
-        check, least = {"flops": (flops, 2), "runs": (runs, 10)}[words[0]]
+        check, least = {"flops": (flops, 8), "runs": (runs, 10)}[words[0]]
         sys.exit(0 if check(int(words[1]) if len(words) > 1 else least) else 1)
     else:
         raise SystemExit(__doc__)
