@@ -103,8 +103,8 @@ def keep_freed_memory() -> None:
 
 def give_back_memory() -> None:
     """Gives the system back what `keep_freed_memory` let glibc keep. Pieces of all sizes lie scattered over it after a
-    while, and large blocks find no room between them: 45 steps of GRPO on the embedded model came to 2.4 GB in place of
-    1.7. To have it again costs 0.04 s."""
+    while, and large blocks find no room between them: 45 steps of GRPO on the embedded model came to 2.4 GB where 1.7
+    were foretold. The call takes 0.04 s."""
     if sys.platform.startswith("linux"):
         with suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)

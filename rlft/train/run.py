@@ -25,6 +25,8 @@ from rlft.train.plan import Plan
 from rlft.train.plots import plot_run
 from rlft.train.session import Session, set_up
 
+SPELL = 4  # steps after which freed memory is given back
+
 
 @dataclass
 class Progress:
@@ -70,9 +72,6 @@ def train(
     finally:
         if session is not None:
             session.close()
-
-
-SPELL = 4  # steps after which freed memory is given back
 
 
 class _Run:

@@ -1,10 +1,10 @@
 """Causal attention over a flat layout, forward and backward, with the heads of a key-value group folded together.
 
 A sequence attends to itself and to what it goes on from, whose keys and values are laid before those of each sequence
-of a bundle. Nothing but queries, keys and values is kept for backward, which finds the
-probabilities again. Products are of the model's dtype, the softmax is float32 for half precisions. Models whose keys
-have a bias can have scores in the hundreds, too large to be rounded to a half precision: for them the scores are
-float32 products too (`Heads.precise`).
+of a bundle. Nothing but queries, keys and values is kept for backward, which finds the probabilities again. Products
+are of the model's dtype, the softmax is float32 for half precisions. Models whose keys have a bias can have scores in
+the hundreds, too large to be rounded to a half precision: for them the scores are float32 products too
+(`Heads.precise`).
 """
 
 import math
