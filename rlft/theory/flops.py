@@ -11,6 +11,20 @@ from rlft.theory.work import Work
 
 
 @dataclass(frozen=True)
+class Sampling:
+    """What is sampled.
+
+    Attributes:
+        tokens: what sampling reads. prefilled: how much of that are prompts.
+        draws: rounds of prefill and decoding that a process goes through.
+    """
+
+    tokens: Tokens
+    prefilled: float
+    draws: int
+
+
+@dataclass(frozen=True)
 class Passes:
     """What goes through the model in one step, and what is sampled in the whole run.
 
@@ -19,8 +33,7 @@ class Passes:
         trained: those of its rows whose coefficient is not zero everywhere, likewise.
         live: the share of such rows. new: that of rows which the reference has not scored before.
         whole: positions of `scored` if every prompt ran whole.
-        rollout: tokens sampled in the whole run, of which `prefilled` are prompts'. merges: times the adapter is merged
-            for it.
+        rollout: of the whole run. merges: times the adapter is merged for it.
         judged: tokens that a reward model reads in the whole run; it reads every prompt with every completion.
     """
 
@@ -30,8 +43,7 @@ class Passes:
     live: float
     new: float
     whole: float
-    rollout: Tokens
-    prefilled: float
+    rollout: Sampling
     merges: int
     judged: Tokens
 
@@ -46,7 +58,6 @@ def passes(work: Work, lengths: Lengths) -> Passes:
     each = work.rows * live / groups if groups else 0
     draws = {"never": 0, "once": lengths.pool, "each step": work.steps * work.queries}[work.sampled]
     times = work.steps if work.sampled == "each step" else 1
-    rollout, prefilled = sampling(work, lengths, draws, work.samples, lengths.sampled, times)
     judged = draws * work.samples + (0 if work.sampled == "each step" else work.steps * work.queries * work.rows)
     alone = Tokens.of_group(lengths.prompt + lengths.sampled, 0, 0)
 
@@ -61,26 +72,20 @@ def passes(work: Work, lengths: Lengths) -> Passes:
         whole=Tokens.of_group(lengths.prompt, lengths.completion, work.rows).positions * work.queries,
         live=live,
         new=_new(work, lengths),
-        rollout=rollout,
-        prefilled=prefilled,
+        rollout=sampling(work, lengths, draws, work.samples, lengths.sampled, times),
         merges=work.steps if work.sampled == "each step" else 0,
         judged=alone * judged,
     )
 
 
-def sampling(
-    work: Work, lengths: Lengths, prompts: int, samples: int, completion: float, times: int = 1
-) -> tuple[Tokens, float]:
-    """Returns what sampling reads that goes over `prompts` in so many `times`, and how much of that are prompts."""
-    calls = times * work.processes * chunks(prompts / times / work.processes, samples)
-    saved = work.way.saved(lengths.opening, prompts, calls)
+def sampling(work: Work, lengths: Lengths, prompts: int, samples: int, completion: float, times: int = 1) -> Sampling:
+    """Returns what sampling takes that goes over `prompts` in so many `times`."""
+    if not prompts * samples:
+        return Sampling(Tokens(), 0.0, 0)
+    draws = times * math.ceil(prompts / times / work.processes / max(1, ROWS // samples))
+    saved = work.way.saved(lengths.opening, prompts, draws * work.processes)
     tokens = Tokens.of_group(lengths.prompt, completion, samples) * prompts + saved
-    return tokens, prompts * lengths.prompt + saved.positions
-
-
-def chunks(queries: float, samples: int) -> int:
-    """Returns in how many parts queries are sampled from."""
-    return math.ceil(queries / max(1, ROWS // max(1, samples)))
+    return Sampling(tokens, prompts * lengths.prompt + saved.positions, draws)
 
 
 def _new(work: Work, lengths: Lengths) -> float:
@@ -109,7 +114,7 @@ def run_flops(work: Work, shape: Shape, lengths: Lengths) -> dict[str, float]:
     step = step_flops(shape, scored, p.trained, work.epochs, work.recompute, p.learnt)
     often = dict.fromkeys(step, work.steps) | dict.fromkeys(("forward", "backward"), work.steps - work.frozen)
     return {
-        "rollout": sampling_flops(shape, p.rollout, p.merges),
+        "rollout": sampling_flops(shape, p.rollout.tokens, p.merges),
         "reward": sum(judge.forward(p.judged, adapter=False) for judge in work.judges),
         **{part: flops * often[part] for part, flops in step.items()},
     }
@@ -119,5 +124,5 @@ def evaluation_flops(work: Work, shape: Shape, lengths: Lengths) -> float:
     """Returns the FLOPs of all evaluations: one answer to every held-out question, at the limit of each."""
     tokens = Tokens()
     for limit in work.evaluations:
-        tokens += sampling(work, lengths, lengths.questions, 1, min(limit, lengths.answer))[0]
+        tokens += sampling(work, lengths, lengths.questions, 1, min(limit, lengths.answer)).tokens
     return sampling_flops(shape, tokens, len(work.evaluations))

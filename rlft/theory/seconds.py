@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
-from rlft.models.flops import Shape, Tokens
+from rlft.models.flops import Shape
 from rlft.models.sampler import ROWS
-from rlft.theory.flops import Passes, chunks, evaluation_flops, passes, run_flops, sampling
+from rlft.theory.flops import Sampling, evaluation_flops, passes, run_flops, sampling
 from rlft.theory.lengths import Lengths
 from rlft.theory.model import Model
 from rlft.theory.work import Work
@@ -50,7 +50,7 @@ class Rates:
         steps = work.steps / work.processes
         split = math.ceil(p.scored.positions / work.processes / work.tokens)
         updates = work.epochs * (work.steps - work.frozen)
-        parts = {"rollout": self._rollout(work, lengths, p)}
+        parts = {"rollout": p.merges * self.merge + self._decoding(p.rollout, lengths.longest)}
         parts["reward"] = self.score(p.judged.positions / work.processes) * _ratio(work, model.shape)
         scoring = steps * (self.score(p.scored.positions, split * work.processes) + p.scored.scored * self.head)
         parts |= {role: scoring * p.share(role) for role in ("old", "reference") if role in work.roles}
@@ -64,27 +64,18 @@ class Rates:
         parts["optimizer"] = updates * work.mini_batches * self.optimizer
         return parts | {"evaluation": self._evaluation(work, lengths)}
 
-    def _rollout(self, work: Work, lengths: Lengths, p: Passes) -> float:
-        if not p.rollout.scored:
-            return 0.0
-        queries = work.queries if work.sampled == "each step" else lengths.pool
-        times = work.steps if work.sampled == "each step" else 1
-        draws = times * chunks(queries / work.processes, work.samples)
-        return p.merges * self.merge + self._decoding(draws, lengths.longest, p.rollout, p.prefilled)
-
     def _evaluation(self, work: Work, lengths: Lengths) -> float:
         total = 0.0
         for limit in work.evaluations:
             answer = min(limit, lengths.answer)
-            tokens, prefilled = sampling(work, lengths, lengths.questions, 1, answer)
-            draws = chunks(lengths.questions / work.processes, 1)
             longest = limit if lengths.longest > lengths.completion else answer
-            total += self.merge + self._decoding(draws, longest, tokens, prefilled)
+            total += self.merge + self._decoding(sampling(work, lengths, lengths.questions, 1, answer), longest)
         return total
 
-    def _decoding(self, draws: int, longest: float, tokens: Tokens, prompts: float) -> float:
-        """Seconds of `draws` rounds of prefill and decoding. The first token of a row comes out of the prefill."""
-        return prompts * self.prefill + self.decode(tokens.positions - prompts, draws * max(0, longest - 1))
+    def _decoding(self, of: Sampling, longest: float) -> float:
+        """Seconds of prefill and decoding. The first token of a row comes out of the prefill."""
+        sampled = of.tokens.positions - of.prefilled
+        return of.prefilled * self.prefill + self.decode(sampled, of.draws * max(0, longest - 1))
 
 
 @dataclass(frozen=True)
