@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ from rlft.theory.work import Work
 WEIGHTS = 60e6  # of the layers that are timed, at most: more than a cache holds, and few enough to be quick
 POSITIONS = 400  # that a timed pass has, about
 STEPS = 5  # of decoding that are timed
-QUICK = 0.2  # seconds: what takes less is timed twice
+TIMES = 3  # that each thing is timed: on a machine with other users any one may be half as long again
 
 
 def calibrate(work: Work, model: Model, lengths: Lengths, dtype: torch.dtype, device: torch.device) -> Rates:
@@ -178,15 +179,15 @@ def _line(
 
 
 def _seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Returns the seconds of a run, the lesser of two where one is quick."""
+    """Returns the seconds of a run, the median of several."""
     took: list[float] = []
-    while not took or (len(took) < 2 and took[0] < QUICK):
+    for _ in range(TIMES):
         start = time.perf_counter()
         run()
         if device.type != "cpu":
             torch.accelerator.synchronize()
         took.append(time.perf_counter() - start)
-    return min(took)
+    return median(took)
 
 
 def _silent(line: str) -> None:

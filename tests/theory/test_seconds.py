@@ -8,7 +8,7 @@ import torch
 from rlft.models.flops import Shape
 from rlft.models.policy import CHUNK_NUMBERS
 from rlft.theory import Device, Lengths, Model, Rates, Work, estimate
-from rlft.theory.memory import DRAWN, JOINED, KEPT_INNER, KEPT_WIDTH, LIBRARIES, SCORED, peak, run_memory
+from rlft.theory.memory import DRAWN, HELD, JOINED, KEPT_INNER, KEPT_WIDTH, LIBRARIES, SCORED, peak, run_memory
 from rlft.theory.seconds import Line
 
 RATES = Rates(
@@ -84,10 +84,13 @@ def test_memory_by_hand(work: Work, model: Model, lengths: Lengths) -> None:
         "rollout: merged weights": 2000 + 2000 + 200,
         "rollout: keys and values": 8 * (10 + 9) * 32 * 2,
         "rollout: logits": 8 * 12 * DRAWN,
+        "heap in pieces": HELD * (4200 + 8 * 19 * 32 * 2 + 8 * 12 * DRAWN),
         "update: activations": POSITIONS * 2 * (KEPT_WIDTH * 8 + KEPT_INNER * 16) * 2,
         "update: logits": SCORED * CHUNK_NUMBERS,
     }
-    assert peak(parts) == LIBRARIES + parts["weights"] + 180 + parts["update: activations"] + parts["update: logits"]
+    throughout = LIBRARIES + parts["weights"] + 180 + parts["heap in pieces"]
+    assert peak(parts) == throughout + parts["update: activations"] + parts["update: logits"]
+    assert "heap in pieces" not in run_memory(replace(work, sampled="never"), model, lengths, itemsize=2, on_cpu=True)
     assert peak(parts | {"rollout: logits": 1e12}) > 1e12
 
 
