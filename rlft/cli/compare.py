@@ -1,31 +1,116 @@
-"""`rlft compare`: several runs side by side."""
+"""`rlft compare`: methods side by side, from runs that there are or from recipes that it runs first."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rlft.cli.options import Arguments, Parser, Usage
+from rlft.cli.options import Arguments, Parser, Usage, recipe_options, trust_option
+
+SEEDS = 3  # the fewest that say how much seeds differ
 
 
 def options(parser: Parser) -> None:
     """Declares the options of `rlft compare`."""
-    parser.usage = "rlft compare RUN_DIR RUN_DIR … [--out DIR] [allow_mismatch=true] [options]"
+    parser.usage = (
+        "rlft compare RUN_DIR RUN_DIR … [--out DIR] [allow_mismatch=true] [options]\n"
+        "       rlft compare recipes=[NAME,NAME,…] [seeds=N] [key=value …] [--out DIR] [options]"
+    )
     parser.description = (
-        "Held-out accuracy with 95% intervals, differences paired by question, and what each run cost:\n"
-        "a table here, and compare.json, compare.csv, compare.md and compare.png in a folder."
+        "Which method wins, by how much and how sure: held-out accuracy with 95% intervals over seeds and questions,\n"
+        "differences paired by question, and what each method cost. Runs that differ in their seed alone are pooled.\n"
+        "A table here, and compare.json, compare.csv, compare.md and compare.png in a folder."
+    )
+    parser.epilog = (
+        "with recipes=:\n"
+        f"  seeds=     how many (0, 1, …), or which: seeds=[3,7,9] ({SEEDS})\n"
+        "  key=value  for all recipes; runs that have finished are not run again, interrupted ones go on\n\n"
+        "examples:\n"
+        "  rlft compare runs/*/\n"
+        "  rlft compare recipes=[sft_math,grpo_math] seeds=5\n"
+        "  rlft compare recipes=[grpo_math] algorithm.beta=0,0.04"
     )
     parser.add_argument("--out", type=Path, default=Path("compare"), metavar="DIR", help="where to write (compare)")
+    recipe_options(parser)
+    trust_option(parser)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What was typed for this verb alone: `words` are the recipes' own."""
+
+    recipes: list[str]
+    seeds: list[int]
+    mismatch: bool
+    words: list[str]
 
 
 def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
-    """Compares and prints the table."""
+    """Runs what is to be run, compares, and prints the table. Status 1 where a run failed."""
     from rich.console import Console
 
     from rlft.comparison import compare, render
 
-    for word in arguments.overrides:
-        if word not in ("allow_mismatch=true", "allow_mismatch=false"):
-            raise Usage(f"{word}: `rlft compare` takes run directories and allow_mismatch=true")
+    asked = read(arguments.overrides, arguments.names)
     assert arguments.out is not None
-    mismatch = "allow_mismatch=true" in arguments.overrides
-    result = compare([Path(name) for name in arguments.names], arguments.out, allow_mismatch=mismatch)
+    status, folders = 0, [Path(name) for name in arguments.names]
+    if asked.recipes:
+        from rlft.cli.sweep import sweep
+
+        seeds = ",".join(map(str, asked.seeds))
+        words = [f"recipe={','.join(asked.recipes)}", f"seed={seeds}", *asked.words]
+        status, swept = sweep(replace(arguments, overrides=words))
+        rows = swept["runs"]
+        assert isinstance(rows, list)
+        folders = [Path(row["run_dir"]) for row in rows if row["status"] != "failed"]
+    result = compare(folders, arguments.out, allow_mismatch=asked.mismatch)
     render(result, Console())
-    return 0, result
+    return status, result
+
+
+def read(words: list[str], names: list[str]) -> Asked:
+    """Returns the words of this verb apart from those of the recipes. Raises Usage where they make no sense."""
+    own = {"recipes": "", "seeds": "", "allow_mismatch": "false"}
+    rest: list[str] = []
+    for word in words:
+        key, _, value = word.partition("=")
+        if key in own:
+            own[key] = value
+        else:
+            rest.append(word)
+    if own["allow_mismatch"] not in ("true", "false"):
+        raise Usage(f"allow_mismatch={own['allow_mismatch']}: expected true or false")
+    recipes = _list(own["recipes"])
+    if recipes and names:
+        raise Usage(f"{names[0]}: either run directories or recipes=[…], not both")
+    alone = next((word for word in [*rest, *(["seeds=" + own["seeds"]] if own["seeds"] else [])]), None)
+    if not recipes and alone:
+        raise Usage(
+            f"{alone}: `rlft compare` takes run directories and allow_mismatch=true, or recipes=[NAME,…] with seeds=N "
+            "and key=value"
+        )
+    given = next((word for word in rest if word.partition("=")[0] in ("recipe", "seed", "output_dir")), None)
+    if given:
+        raise Usage(f"{given}: write recipes=[NAME,…] and seeds=N; each run has a directory of its own")
+    return Asked(recipes, _seeds(own["seeds"]), own["allow_mismatch"] == "true", rest)
+
+
+def _list(value: str) -> list[str]:
+    return [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+
+
+def _seeds(value: str) -> list[int]:
+    """Returns the seeds of `seeds=N` or `seeds=[3,7,9]`.
+
+    >>> _seeds(""), _seeds("2"), _seeds("[3,7]")
+    ([0, 1, 2], [0, 1], [3, 7])
+    """
+    if not value:
+        return list(range(SEEDS))
+    each = _list(value)
+    if not each or not all(seed.isdecimal() for seed in each) or len(set(each)) < len(each):
+        raise Usage(f"seeds={value}: expected how many, e.g. seeds=3, or which, e.g. seeds=[3,7,9]")
+    seeds = [int(seed) for seed in each]
+    if value.startswith("["):
+        return seeds
+    if len(seeds) > 1 or not seeds[0]:
+        raise Usage(f"seeds={value}: expected how many, e.g. seeds=3, or which, e.g. seeds=[3,7,9]")
+    return list(range(seeds[0]))

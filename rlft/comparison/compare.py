@@ -1,23 +1,29 @@
-"""Runs beside each other: accuracy with its interval, differences paired by question, and the bills."""
+"""Methods beside each other: accuracy with its interval, differences paired by question, and the bills."""
 
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from rlft.base import UserError
+from rlft.comparison.arms import Arm, arms
 from rlft.comparison.page import write
 from rlft.comparison.record import Record, label_runs, mismatches, read_record
-from rlft.evaluation.intervals import paired_difference, wilson
+from rlft.comparison.verdict import Pair, judge
+from rlft.evaluation import crossed
+from rlft.evaluation.crossed import SEEDS
+from rlft.evaluation.intervals import wilson
 
-BILLS = ("generated_tokens", "trained_tokens", "seconds")
+BILLS = ("generated_tokens", "trained_tokens", "flops", "seconds")
+ROBUST = 5  # seeds from which the mean of the middle half says more than the mean of all
 
 
 def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False) -> dict[str, Any]:
     """Compares finished runs and writes compare.json, compare.csv, compare.md and, with matplotlib, compare.png.
 
-    Every accuracy has its 95% Wilson interval. Differences are paired by question: both runs answered the same ones, so
-    what makes a question hard for both drops out. An interval that holds 0 decides nothing. Intervals cover the draw of
-    the questions, not that of the seed.
+    Runs that differ in their seed alone are one method's and are pooled: from three seeds up its intervals cover the
+    draw of the seeds as well as that of the questions (`rlft.evaluation.crossed`), with fewer they cover the questions
+    alone, and no winner is named. All methods answered the same questions, so what makes one hard for all drops out of
+    a difference. Which differences are decided is corrected for how many there are.
 
     Args:
         run_dirs: two or more run directories; unfinished ones are named and left out.
@@ -26,10 +32,10 @@ def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False) ->
             the differences are then part of the result, and pairs are compared on the questions they share.
 
     Returns:
-        The object written to compare.json: `runs` (best first: label, path, method, recipe, seed, n, correct, accuracy,
-        low, high, gain, gain_interval, cut_share, bills), `pairs` (better, other, n, difference, low, high,
-        decided, verdict), `verdicts`, `mismatches`, `unfinished`, `notes`, `files`. Accuracies and differences are
-        shares, not points.
+        The object written to compare.json: `methods` (best first: label, method, recipe, seeds, paths, n, accuracies,
+        accuracy, low, high, iqm, gain, gain_interval, cut_share, bills as means over seeds), `pairs` (better, other, n,
+        difference, low, high, p, improvement, decided, verdict), `verdicts`, `mismatches`, `unfinished`, `notes`,
+        `files`. Accuracies and differences are shares, not points.
 
     Raises:
         UserError: fewer than two finished runs, runs that may not be compared, or what `read_record` raises.
@@ -42,79 +48,75 @@ def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False) ->
     if len(records) < 2:
         told = f"; not finished: {', '.join(unfinished)} (go on with `rlft resume RUN_DIR`)" if unfinished else ""
         raise UserError(f"two or more finished runs are needed, {len(records)} given{told}")
-    records.sort(key=lambda record: -_accuracy(record))
-    labels = label_runs(records)
-    differ = mismatches(records, labels)
+    found = arms(records)
+    labels = label_runs([arm.first for arm in found])
+    named = [(run, _named(label, run, arm)) for label, arm in zip(labels, found, strict=True) for run in arm.runs]
+    differ = mismatches([run for run, _ in named], [name for _, name in named])
     if differ and not allow_mismatch:
         raise UserError(
             f"these runs cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"
         )
-    pairs = [_pair(a, b) for a, b in combinations(zip(labels, records, strict=True), 2)]
+    pairs = judge([Pair(*pair) for pair in combinations(zip(labels, found, strict=True), 2)])
     result: dict[str, Any] = {
-        "runs": [_run(label, record) for label, record in zip(labels, records, strict=True)],
+        "methods": [_method(label, arm) for label, arm in zip(labels, found, strict=True)],
         "pairs": pairs,
         "verdicts": [pair["verdict"] for pair in pairs],
         "mismatches": differ,
         "unfinished": unfinished,
-        "notes": _notes(records, len(pairs)),
+        "notes": _notes(found, pairs),
     }
     return write(result, out)
 
 
-def _accuracy(record: Record) -> float:
-    return sum(record.correct.values()) / len(record.correct)
+def _named(label: str, run: Record, arm: Arm) -> str:
+    return label if len(arm.runs) == 1 else f"{label} seed={run.summary.get('seed')}"
 
 
-def _run(label: str, record: Record) -> dict[str, Any]:
-    n, correct = len(record.correct), sum(record.correct.values())
-    low, high = wilson(correct, n)
-    evaluated, totals = record.summary["eval"], record.summary.get("totals", {})
+def _method(label: str, arm: Arm) -> dict[str, Any]:
+    questions = arm.questions
+    answers = arm.answers(questions)
+    n, seeds = len(questions), len(arm.runs)
+    if seeds == 1:
+        low, high = wilson(int(answers.sum()), n)
+        evaluated = arm.first.summary["eval"]
+        gain, interval = evaluated.get("difference"), evaluated.get("interval")
+    else:
+        whole = crossed.accuracy(answers)
+        low, high = whole.low, whole.high
+        over = crossed.difference(answers, arm.answers(questions, base=True)[:1])
+        gain, interval = over.value, [over.low, over.high]
     return {
         "label": label,
-        "path": str(record.path),
-        "method": record.summary.get("method"),
-        "recipe": record.summary.get("recipe"),
-        "seed": record.summary.get("seed"),
+        "method": arm.first.summary.get("method"),
+        "recipe": arm.first.summary.get("recipe"),
+        "seeds": [run.summary.get("seed") for run in arm.runs],
+        "paths": [str(run.path) for run in arm.runs],
         "n": n,
-        "correct": correct,
-        "accuracy": _accuracy(record),
+        "accuracies": arm.accuracies,
+        "accuracy": arm.accuracy,
         "low": low,
         "high": high,
-        "gain": evaluated.get("difference"),
-        "gain_interval": evaluated.get("interval"),
-        "cut_share": record.cut / n,
-        **{bill: totals.get(bill) for bill in BILLS},
+        "iqm": crossed.interquartile_mean(arm.accuracies) if seeds >= ROBUST else None,
+        "gain": gain,
+        "gain_interval": interval,
+        "cut_share": sum(run.cut / len(run.correct) for run in arm.runs) / seeds,
+        **{bill: _mean([run.summary.get("totals", {}).get(bill) for run in arm.runs]) for bill in BILLS},
     }
 
 
-def _pair(a: tuple[str, Record], b: tuple[str, Record]) -> dict[str, Any]:
-    """Compares two runs, the more accurate one first, on the questions that both answered."""
-    (better, first), (other, second) = a, b
-    shared = [question for question in first.correct if question in second.correct]
-    pair: dict[str, Any] = {"better": better, "other": other, "n": len(shared)}
-    if not shared:
-        nothing = {"difference": None, "low": None, "high": None, "decided": False}
-        return pair | nothing | {"verdict": f"{better} against {other}: not decided (no question in common)"}
-    gap = paired_difference([second.correct[q] for q in shared], [first.correct[q] for q in shared])
-    numbers = f"{100 * gap.value:+.1f} points [{100 * gap.low:.1f}, {100 * gap.high:.1f}]"
-    if gap.low > 0:
-        verdict = f"{better} beats {other}: {numbers}"
-    elif gap.high < 0:  # only possible on the shared part of unequal question sets
-        verdict = f"{other} beats {better}: {numbers} for {better}"
-    else:
-        verdict = f"{better} against {other}: not decided, {numbers}"
-    decided = gap.low > 0 or gap.high < 0
-    return pair | {
-        "difference": gap.value, "low": gap.low, "high": gap.high, "decided": decided, "verdict": verdict,
-    }  # fmt: skip
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if len(known) == len(values) else None
 
 
-def _notes(records: list[Record], pairs: int) -> list[str]:
-    apart = [{k: v for k, v in r.config.items() if k not in ("seed", "output_dir")} for r in records]
-    if not any(a == b for a, b in combinations(apart, 2)):
-        notes = ["seed noise not estimated: one seed per method; the intervals cover the draw of the questions only"]
-    else:
-        notes = ["seed noise not estimated: runs that differ in their seed alone are shown one by one, not pooled"]
-    if pairs > 1:
-        notes.append(f"the {pairs} paired intervals are 95% each, not jointly")
+def _notes(found: list[Arm], pairs: list[dict[str, Any]]) -> list[str]:
+    few = min(len(arm.runs) for arm in found)
+    notes: list[str] = []
+    if few < SEEDS:
+        notes.append(
+            f"seed noise not estimated: that takes {SEEDS} seeds of each method (`rlft train -m recipe=… seed=0,1,2`); "
+            "intervals of methods with fewer cover the draw of the questions alone, and no winner is named"
+        )
+    if sum(pair["p"] is not None for pair in pairs) > 1:
+        notes.append("intervals are 95% each; what is decided holds for all pairs together (Holm's correction, at 5%)")
     return notes

@@ -24,6 +24,7 @@ class Record:
         summary: summary.json.
         config: config.yaml flattened, e.g. {"algorithm.beta": 0.04}.
         correct: question id → whether its greedy answer after training was right.
+        base: the same before training, at the recipe's limit or at 128 tokens, whichever went better.
         cut: held-out answers after training that were cut off at the limit.
     """
 
@@ -31,7 +32,13 @@ class Record:
     summary: dict[str, Any]
     config: dict[str, Any]
     correct: dict[str, bool]
+    base: dict[str, bool]
     cut: int
+
+    @property
+    def setting(self) -> dict[str, Any]:
+        """What two runs share that differ in their seed alone."""
+        return {key: value for key, value in self.config.items() if key not in ("seed", "output_dir")}
 
 
 def read_record(path: Path) -> Record | None:
@@ -52,27 +59,37 @@ def read_record(path: Path) -> Record | None:
     summary = _object((path / "summary.json").read_text(encoding="utf-8"), str(path / "summary.json"))
     if summary.get("status") != "finished":
         return None
-    samples = path / "eval_after.jsonl"
-    # Not splitlines(): JSON strings may hold U+2028 and its like.
-    text = samples.read_text(encoding="utf-8") if samples.is_file() else ""
-    lines = [line for line in text.split("\n") if line]
-    if not lines or not summary.get("eval"):
+    after, before, long = (_answers(path / f"eval_{name}.jsonl") for name in ("after", "before", "before_long"))
+    if not after or not summary.get("eval"):
         raise UserError(
             f"{path}: this run measured no held-out accuracy, so there is nothing to compare; "
             "train it with trainer.eval_size above 0"
         )
-    correct: dict[str, bool] = {}
-    cut = 0
-    for number, line in enumerate(lines, start=1):
-        where = f"{samples}, line {number}"
+    correct, cut = _correct(after), sum(row.get("finished") is False for row in after.values())
+    base = max(_correct(before), _correct(long), key=lambda judged: sum(judged.values()))
+    if base.keys() != correct.keys():
+        raise UserError(f"{path}: the questions of eval_before.jsonl and eval_after.jsonl are not the same")
+    return Record(path, summary, _config(path / "config.yaml"), correct, base, cut)
+
+
+def _answers(path: Path) -> dict[str, dict[str, Any]]:
+    """Returns the rows of a file of answers by question; none if there is no such file."""
+    # Not splitlines(): JSON strings may hold U+2028 and its like.
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    rows: dict[str, dict[str, Any]] = {}
+    for number, line in enumerate([line for line in text.split("\n") if line], start=1):
+        where = f"{path}, line {number}"
         row = _object(line, where)
         if not isinstance(row.get("id"), str) or not isinstance(row.get("correct"), bool):
             raise UserError(f'{where}: expected "id" (text) and "correct" (true or false), found {line[:80]!r}')
-        if row["id"] in correct:
+        if row["id"] in rows:
             raise UserError(f"{where}: question {row['id']} stands there twice")
-        correct[row["id"]] = row["correct"]
-        cut += row.get("finished") is False
-    return Record(path, summary, _config(path / "config.yaml"), correct, cut)
+        rows[row["id"]] = row
+    return rows
+
+
+def _correct(rows: dict[str, dict[str, Any]]) -> dict[str, bool]:
+    return {question: row["correct"] for question, row in rows.items()}
 
 
 def _object(text: str, where: str) -> dict[str, Any]:
@@ -143,7 +160,7 @@ def label_runs(records: list[Record]) -> list[str]:
         peers = [p for p, *names in zip(records, methods, recipes, strict=True) if names == [method, recipe]]
         told = [
             f"{key.rsplit('.', 1)[-1]}={record.config.get(key)}"
-            for key in sorted(set().union(*(peer.config for peer in peers)) - {"output_dir"})
+            for key in sorted(set().union(*(peer.setting for peer in peers)))
             if any(peer.config.get(key) != record.config.get(key) for peer in peers)
         ]
         labels.append(f"{recipe} {' '.join(told)}" if 0 < len(told) <= 3 else recipe)

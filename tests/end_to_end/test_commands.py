@@ -40,7 +40,7 @@ def test_a_sweep_and_its_comparison(
     assert again.count("finished before") == 2 and "algorithm.beta=0.04" in again
 
     compared = rlft("compare", *folders, "--out", "both")
-    assert {run["n"] for run in compared["runs"]} == {5}
+    assert {method["n"] for method in compared["methods"]} == {5}
     assert len(compared["pairs"]) == 1 and compared["pairs"][0]["low"] <= compared["pairs"][0]["high"]
     assert main(["compare", *folders, "--out", "both"]) == 0
     text = " ".join(capsys.readouterr().out.split())
