@@ -93,6 +93,16 @@ def test_seeds_that_scatter_leave_a_difference_undecided(tmp_path: Path) -> None
     assert "2 points would need about" in pair["verdict"] and "seeds and" in pair["verdict"]
 
 
+def test_what_it_would_take_is_said_in_questions_where_seeds_agree(tmp_path: Path) -> None:
+    # One question in 100 differs, always the same: variance 0.0099 / 99 = 1e-4, t(99) = 1.984, so half a width of
+    # 1.98 points. Two in 100: 0.0196 / 99 = 1.98e-4, and 2 points take (1.984 / 0.02)² · 0.0198 = 195 questions.
+    sft = seeds(tmp_path, "sft", [50] * 3)
+    (one,) = compare([*sft, *seeds(tmp_path, "grpo", [51] * 3)], tmp_path / "out")["pairs"]
+    assert not one["decided"] and one["verdict"].endswith("; 2 points would have shown")
+    (two,) = compare([*sft, *seeds(tmp_path, "dpo", [52] * 3)], tmp_path / "out")["pairs"]
+    assert not two["decided"] and two["verdict"].endswith("; 2 points would need about 195 questions")
+
+
 def test_what_is_decided_is_corrected_for_the_number_of_pairs(tmp_path: Path) -> None:
     two = [*seeds(tmp_path, "sft", [49, 50, 51]), *seeds(tmp_path, "grpo", [55, 56, 57])]
     (alone,) = compare(two, tmp_path / "out")["pairs"]
@@ -205,7 +215,7 @@ def test_methods_of_one_seed_each_are_not_pooled_with_others(tmp_path: Path) -> 
 
 def test_seeds_under_other_conditions_are_named(tmp_path: Path) -> None:
     paths = [run(tmp_path, "a", 20, method="grpo"), run(tmp_path, "b", 20, method="grpo", seed=1, base_model="qwen")]
-    with pytest.raises(UserError, match=r"base model \(grpo seed=0: smol, grpo seed=1: qwen\)"):
+    with pytest.raises(UserError, match=r"base model \(grpo seed=0: smol, grpo seed=1: qwen, "):
         compare([*paths, run(tmp_path, "sft", 10)], tmp_path / "out")
 
 
@@ -256,6 +266,11 @@ def test_what_is_no_run_to_compare_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="not a run directory"):
         compare([good, tmp_path / "empty"], tmp_path / "out")
+    elsewhere = run(tmp_path, "dpo", 60)
+    (elsewhere / "eval_before.jsonl").write_text('{"id": "x", "correct": true}\n', encoding="utf-8")
+    (elsewhere / "eval_before_long.jsonl").unlink()
+    with pytest.raises(UserError, match=r"eval_before\.jsonl and eval_after\.jsonl are not the same"):
+        compare([good, elsewhere], tmp_path / "out")
     with pytest.raises(UserError, match="named twice"):
         compare([good, tmp_path / "." / "sft"], tmp_path / "out")
     unmeasured = run(tmp_path, "grpo", 60)
