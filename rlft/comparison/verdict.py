@@ -1,6 +1,7 @@
 """Which of two methods wins, in words, and what it would take to know where it is not decided."""
 
-from math import ceil, sqrt
+from math import ceil
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 from rlft.comparison.arms import Arm
@@ -73,14 +74,14 @@ def _verdict(pair: Pair, e: Estimate, p: float | None, decided: bool, questions:
 
 
 def _needed(pair: Pair, e: Estimate, questions: int) -> str:
-    """Says what would make the interval of half the width `GOAL`, other things equal."""
-    t = (e.high - e.value) / sqrt(e.of_questions + e.of_seeds)
-    room = (GOAL / t) ** 2
+    """Says what would make the interval `GOAL` wide to either side, other things equal: of so many seeds or questions t
+    is as good as normal."""
+    room = (GOAL / NormalDist().inv_cdf(0.975)) ** 2
     goal = f"{100 * GOAL:.0f} points would need about"
     if e.of_seeds < room:
         more = ceil(e.of_questions * questions / (room - e.of_seeds))
         if more <= questions:
-            return f"{100 * GOAL:.0f} points would have shown"
+            return f"{100 * GOAL:.0f} points would about have shown"
         if more <= MOST:
             return f"{goal} {more:,} questions"
     seeds = min(len(arm.runs) for _, arm in pair)

@@ -94,13 +94,13 @@ def test_seeds_that_scatter_leave_a_difference_undecided(tmp_path: Path) -> None
 
 
 def test_what_it_would_take_is_said_in_questions_where_seeds_agree(tmp_path: Path) -> None:
-    # One question in 100 differs, always the same: variance 0.0099 / 99 = 1e-4, t(99) = 1.984, so half a width of
-    # 1.98 points. Two in 100: 0.0196 / 99 = 1.98e-4, and 2 points take (1.984 / 0.02)² · 0.0198 = 195 questions.
+    # One question in 100 differs, always the same: variance 0.0099 / 99 = 1e-4, so half a width of 1.96 points.
+    # Two in 100: 0.0196 / 99 = 1.98e-4, and 2 points take (1.96 / 0.02)² · 0.0198 = 190.1 questions.
     sft = seeds(tmp_path, "sft", [50] * 3)
     (one,) = compare([*sft, *seeds(tmp_path, "grpo", [51] * 3)], tmp_path / "out")["pairs"]
-    assert not one["decided"] and one["verdict"].endswith("; 2 points would have shown")
+    assert not one["decided"] and one["verdict"].endswith("; 2 points would about have shown")
     (two,) = compare([*sft, *seeds(tmp_path, "dpo", [52] * 3)], tmp_path / "out")["pairs"]
-    assert not two["decided"] and two["verdict"].endswith("; 2 points would need about 195 questions")
+    assert not two["decided"] and two["verdict"].endswith("; 2 points would need about 191 questions")
 
 
 def test_what_is_decided_is_corrected_for_the_number_of_pairs(tmp_path: Path) -> None:
