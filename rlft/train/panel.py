@@ -18,6 +18,7 @@ from rich.text import Text
 Metrics = Mapping[str, float]
 
 RECENT_STEPS = 20  # the mean over these smooths the estimate of what is left
+INSTANT = 1e-3  # seconds, too few to draw a token in
 SAMPLE_CHARACTERS = 600  # of a prompt or a completion; more would push the numbers off the screen
 
 
@@ -40,7 +41,9 @@ def _reward(m: Metrics) -> str:
 
 
 def _rate(tokens: str, seconds: str) -> Callable[[Metrics], str]:
-    return lambda m: f"{_number(m[tokens] / m[seconds])} tok/s" if m[seconds] > 0 else "–"
+    """Of a step that drew nothing there is no rate; what was drawn before the first one is in that one's count, though
+    its seconds are not."""
+    return lambda m: f"{_number(m[tokens] / m[seconds])} tok/s" if m[tokens] and m[seconds] > INSTANT else "–"
 
 
 # label, the keys it cannot do without, and its text. Order is that of the screen.

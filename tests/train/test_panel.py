@@ -65,6 +65,11 @@ def test_missing_metrics_are_not_shown() -> None:
     assert written(console).splitlines()[0] == "step 1/2 · reward 1"
 
 
+@pytest.mark.parametrize(("tokens", "seconds"), [(31_000.0, 0.0003), (0.0, 0.2), (0.0, 0.0)])
+def test_a_step_that_draws_nothing_has_no_rate(tokens: float, seconds: float) -> None:
+    assert cells({"tokens/generated": tokens, "time/rollout_s": seconds}) == [("rollout", "–")]
+
+
 def test_every_number_is_on_the_live_panel() -> None:
     console = terminal()
     with Panel(console, total_steps=10, head="the triple") as panel:
