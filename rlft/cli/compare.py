@@ -47,11 +47,12 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     """Runs what is to be run, compares, and prints the table. Status 1 where a run failed."""
     from rich.console import Console
 
+    from rlft.base import RunError
     from rlft.comparison import compare, render
 
     asked = read(arguments.overrides, arguments.names)
     assert arguments.out is not None
-    status, folders = 0, [Path(name) for name in arguments.names]
+    status, folders, failed = 0, [Path(name) for name in arguments.names], []
     if asked.recipes:
         from rlft.cli.sweep import sweep
 
@@ -61,7 +62,10 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
         rows = swept["runs"]
         assert isinstance(rows, list)
         folders = [Path(row["run_dir"]) for row in rows if row["status"] != "failed"]
-    result = compare(folders, arguments.out, allow_mismatch=asked.mismatch)
+        failed = [f"{row['overrides']} ({row['run_dir']}): {row['error']}" for row in rows if row["status"] == "failed"]
+        if failed and len(folders) < 2:
+            raise RunError(f"too few runs are left to compare; the same command runs these again: {'; '.join(failed)}")
+    result = compare(folders, arguments.out, allow_mismatch=asked.mismatch, failed=failed)
     render(result, Console())
     return status, result
 
@@ -87,9 +91,12 @@ def read(words: list[str], names: list[str]) -> Asked:
             f"{alone}: `rlft compare` takes run directories and allow_mismatch=true, or recipes=[NAME,…] with seeds=N "
             "and key=value"
         )
-    given = next((word for word in rest if word.partition("=")[0] in ("recipe", "seed", "output_dir")), None)
-    if given:
-        raise Usage(f"{given}: write recipes=[NAME,…] and seeds=N; each run has a directory of its own")
+    for word in rest:
+        key, _, value = word.lstrip("+~").partition("=")
+        if key in ("recipe", "seed", "output_dir"):
+            raise Usage(f"{word}: write recipes=[NAME,…] and seeds=N; each run has a directory of its own")
+        if (key, value) == ("trainer.eval_size", "0") or (key == "trainer.stop_after" and value != "0"):
+            raise Usage(f"{word}: a comparison takes finished runs that were asked held-out questions; leave it away")
     return Asked(recipes, _seeds(own["seeds"]), own["allow_mismatch"] == "true", rest)
 
 
@@ -106,7 +113,7 @@ def _seeds(value: str) -> list[int]:
     if not value:
         return list(range(SEEDS))
     each = _list(value)
-    if not each or not all(seed.isdecimal() for seed in each) or len(set(each)) < len(each):
+    if not each or not all(seed.isdecimal() for seed in each) or len(set(map(int, each))) < len(each):
         raise Usage(f"seeds={value}: expected how many, e.g. seeds=3, or which, e.g. seeds=[3,7,9]")
     seeds = [int(seed) for seed in each]
     if value.startswith("["):

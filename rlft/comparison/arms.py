@@ -26,8 +26,8 @@ class Arm:
 
     @property
     def questions(self) -> list[str]:
-        """Ids of the questions that every seed answered."""
-        return [q for q in self.first.correct if all(q in run.correct for run in self.runs)]
+        """Ids of the questions, which every seed answered."""
+        return list(self.first.correct)
 
     @property
     def accuracies(self) -> list[float]:
@@ -46,14 +46,15 @@ class Arm:
 
 
 def arms(records: list[Record]) -> list[Arm]:
-    """Returns runs by method, the most accurate one first.
+    """Returns runs by method, the most accurate one first. Seeds that answered other questions are not pooled.
 
     Raises:
-        UserError: two runs are alike in everything, their seed too: that is one run twice, not two seeds.
+        UserError: two runs are alike in everything, their seed too: that is one run twice, not two seeds; or there is
+            one question alone.
     """
     members: list[list[Record]] = []
     for record in sorted(records, key=lambda record: int(record.summary.get("seed") or 0)):
-        alike = next((runs for runs in members if runs[0].setting == record.setting), None)
+        alike = next((runs for runs in members if _alike(runs[0], record)), None)
         if alike is None:
             members.append([record])
             continue
@@ -61,5 +62,13 @@ def arms(records: list[Record]) -> list[Arm]:
             raise UserError(
                 f"{alike[-1].path} and {record.path} have the same settings and the same seed; name one of them"
             )
+        if len(record.correct) < 2:
+            raise UserError(
+                f"{record.path}: one question says nothing of several seeds; train with a larger trainer.eval_size"
+            )
         alike.append(record)
     return sorted((Arm(tuple(runs)) for runs in members), key=lambda arm: -arm.accuracy)
+
+
+def _alike(one: Record, other: Record) -> bool:
+    return one.setting == other.setting and one.correct.keys() == other.correct.keys()

@@ -1,5 +1,6 @@
 """Methods beside each other: accuracy with its interval, differences paired by question, and the bills."""
 
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,9 @@ BILLS = ("generated_tokens", "trained_tokens", "flops", "seconds")
 ROBUST = 5  # seeds from which the mean of the middle half says more than the mean of all
 
 
-def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False) -> dict[str, Any]:
+def compare(
+    run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False, failed: Sequence[str] = ()
+) -> dict[str, Any]:
     """Compares finished runs and writes compare.json, compare.csv, compare.md and, with matplotlib, compare.png.
 
     Runs that differ in their seed alone are one method's and are pooled: from three seeds up its intervals cover the
@@ -30,12 +33,13 @@ def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False) ->
         out: the directory to write to.
         allow_mismatch: compare runs although they differ in base model, chat template, completion limit or questions;
             the differences are then part of the result, and pairs are compared on the questions they share.
+        failed: what is to be said of runs that are missing because they failed.
 
     Returns:
         The object written to compare.json: `methods` (best first: label, method, recipe, seeds, paths, n, accuracies,
         accuracy, low, high, iqm, gain, gain_interval, cut_share, bills as means over seeds), `pairs` (better, other, n,
-        difference, low, high, p, improvement, decided, verdict), `verdicts`, `mismatches`, `unfinished`, `notes`,
-        `files`. Accuracies and differences are shares, not points.
+        difference, low, high, p, improvement, decided, verdict), `verdicts`, `mismatches`, `unfinished`, `failed`,
+        `notes`, `files`. Accuracies and differences are shares, not points.
 
     Raises:
         UserError: fewer than two finished runs, runs that may not be compared, or what `read_record` raises.
@@ -63,6 +67,7 @@ def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False) ->
         "verdicts": [pair["verdict"] for pair in pairs],
         "mismatches": differ,
         "unfinished": unfinished,
+        "failed": list(failed),
         "notes": _notes(found, pairs),
     }
     return write(result, out)
@@ -83,8 +88,7 @@ def _method(label: str, arm: Arm) -> dict[str, Any]:
     else:
         whole = crossed.accuracy(answers)
         low, high = whole.low, whole.high
-        over = crossed.difference(answers, arm.answers(questions, base=True)[:1])
-        gain, interval = over.value, [over.low, over.high]
+        gain, interval = _gain(arm)
     return {
         "label": label,
         "method": arm.first.summary.get("method"),
@@ -102,6 +106,15 @@ def _method(label: str, arm: Arm) -> dict[str, Any]:
         "cut_share": sum(run.cut / len(run.correct) for run in arm.runs) / seeds,
         **{bill: _mean([run.summary.get("totals", {}).get(bill) for run in arm.runs]) for bill in BILLS},
     }
+
+
+def _gain(arm: Arm) -> tuple[float | None, list[float] | None]:
+    """Returns the gain over the untrained model, which has no seed, where its answers are still there."""
+    known = [run for run in arm.runs if run.base]
+    if not known:
+        return None, None
+    over = crossed.difference(arm.answers(arm.questions), Arm((known[0],)).answers(arm.questions, base=True))
+    return over.value, [over.low, over.high]
 
 
 def _mean(values: list[float | None]) -> float | None:

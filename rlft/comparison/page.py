@@ -51,7 +51,8 @@ def render(result: dict[str, Any], console: Console) -> None:
 
 
 def _footnotes(result: dict[str, Any]) -> list[str]:
-    left_out = [f"not finished, left out: {path}" for path in result["unfinished"]]
+    left_out = [f"failed, left out: {line}" for line in result["failed"]]
+    left_out += [f"not finished, left out: {path}" for path in result["unfinished"]]
     return left_out + result["notes"]
 
 

@@ -13,6 +13,11 @@ CONDITIONS = {
     "max_completion_tokens": "completion limit (tokens)",
 }
 """Keys of summary.json's `eval` that runs must share, and their names for people."""
+APART = (
+    "seed", "output_dir", "trainer.stop_after", "trainer.tokens_per_micro_batch", "trainer.gradient_checkpointing",
+)  # fmt: skip
+"""Keys of a recipe in which two runs of one method may differ: what is drawn, and what does not change what is computed
+(the latter two are frozen as the machine's free memory had them)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +29,8 @@ class Record:
         summary: summary.json.
         config: config.yaml flattened, e.g. {"algorithm.beta": 0.04}.
         correct: question id → whether its greedy answer after training was right.
-        base: the same before training, at the recipe's limit or at 128 tokens, whichever went better.
+        base: the same before training, at the recipe's limit or at 128 tokens, whichever went better; empty if the run
+            directory has those answers no more.
         cut: held-out answers after training that were cut off at the limit.
     """
 
@@ -38,7 +44,7 @@ class Record:
     @property
     def setting(self) -> dict[str, Any]:
         """What two runs share that differ in their seed alone."""
-        return {key: value for key, value in self.config.items() if key not in ("seed", "output_dir")}
+        return {key: value for key, value in self.config.items() if key not in APART}
 
 
 def read_record(path: Path) -> Record | None:
@@ -66,9 +72,12 @@ def read_record(path: Path) -> Record | None:
             "train it with trainer.eval_size above 0"
         )
     correct, cut = _correct(after), sum(row.get("finished") is False for row in after.values())
-    base = max(_correct(before), _correct(long), key=lambda judged: sum(judged.values()))
-    if base.keys() != correct.keys():
-        raise UserError(f"{path}: the questions of eval_before.jsonl and eval_after.jsonl are not the same")
+    known = [_correct(rows) for rows in (before, long) if rows]
+    base = max(known, key=lambda judged: sum(judged.values()), default={})
+    if base and base.keys() != correct.keys():
+        raise UserError(
+            f"{path}: the questions of eval_before.jsonl and eval_after.jsonl are not the same; leave it out"
+        )
     return Record(path, summary, _config(path / "config.yaml"), correct, base, cut)
 
 

@@ -19,7 +19,7 @@ JOINED = 0.66  # share of the adapted weights that is copied to stand in joined 
 
 # From the *_math recipes by `python scripts/calibrate_cost.py runs`: peaks of those that sample what they train on lie
 # 0.16 to 0.32 GB above the other parts, and that of the one that does not lies at them.
-HELD = 0.3  # of what sampling takes, the share that the C library still holds, in pieces, while training
+HELD = 0.3  # of what sampling takes, the share that the C library holds in pieces besides, then and afterwards
 
 MASTER = 4 + 8 + 4  # bytes per trained weight: float32 copy, Adam's two moments, gradient
 

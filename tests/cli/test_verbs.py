@@ -119,12 +119,12 @@ def test_eval_of_a_recipe(measured: list[Any], capsys: pytest.CaptureFixture[str
 def test_compare_hands_the_directories_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool) -> dict[str, Any]:
-        return {"runs": [str(path) for path in run_dirs], "out": str(out), "mismatch": allow_mismatch}
+    def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool, failed: list[str]) -> dict[str, Any]:
+        return {"runs": [str(path) for path in run_dirs], "out": str(out), "mismatch": allow_mismatch, "failed": failed}
 
     monkeypatch.setattr("rlft.comparison.compare", compare)
     monkeypatch.setattr("rlft.comparison.render", lambda result, console: console.print("table"))
     assert main(["compare", "a", "b", "--out", str(tmp_path), "allow_mismatch=true", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"runs": ["a", "b"], "out": str(tmp_path), "mismatch": True}
+    assert json.loads(out) == {"runs": ["a", "b"], "out": str(tmp_path), "mismatch": True, "failed": []}
     assert err == "table\n"

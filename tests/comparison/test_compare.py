@@ -17,7 +17,7 @@ ROWS = [f"q{i:03d}" for i in range(100)]
 
 def run(
     root: Path, name: str, right: int, *, ids: list[str] = ROWS, method: str | None = None, recipe: str | None = None,
-    status: str = "finished", beta: float = 0.0, seed: int = 0, **evaluation: Any,
+    status: str = "finished", beta: float = 0.0, seed: int = 0, stop: int = 0, **evaluation: Any,
 ) -> Path:  # fmt: skip
     """Writes a run whose first `right` answers are right and whose last 5 were cut off."""
     path = root / name
@@ -94,13 +94,27 @@ def test_seeds_that_scatter_leave_a_difference_undecided(tmp_path: Path) -> None
 
 
 def test_what_it_would_take_is_said_in_questions_where_seeds_agree(tmp_path: Path) -> None:
-    # One question in 100 differs, always the same: variance 0.0099 / 99 = 1e-4, so half a width of 1.96 points.
-    # Two in 100: 0.0196 / 99 = 1.98e-4, and 2 points take (1.96 / 0.02)² · 0.0198 = 190.1 questions.
+    # One question in 100 differs, always the same: variance 0.0099 / 99 = 1e-4, t(99) = 1.984, so half a width of
+    # 1.98 points. Two in 100: 0.0196 / 99 = 1.98e-4, and 2 points take (1.984 / 0.02)² · 0.0198 = 195 questions.
     sft = seeds(tmp_path, "sft", [50] * 3)
     (one,) = compare([*sft, *seeds(tmp_path, "grpo", [51] * 3)], tmp_path / "out")["pairs"]
-    assert not one["decided"] and one["verdict"].endswith("; 2 points would about have shown")
-    (two,) = compare([*sft, *seeds(tmp_path, "dpo", [52] * 3)], tmp_path / "out")["pairs"]
-    assert not two["decided"] and two["verdict"].endswith("; 2 points would need about 191 questions")
+    assert not one["decided"] and one["verdict"].endswith("; 2 points would have shown")
+    dpo = seeds(tmp_path, "dpo", [52] * 3)
+    (two,) = compare([*sft, *dpo], tmp_path / "out")["pairs"]
+    assert not two["decided"] and two["verdict"].endswith("; 2 points would need about 195 questions")
+    # Of three pairs each has a third of the 5%: normal quantile 2.394 for 1.960, and 195 · (2.394 / 1.960)² = 291
+    three = compare([*sft, *dpo, *seeds(tmp_path, "rft", [50] * 3)], tmp_path / "out")["pairs"]
+    assert {p["verdict"].rpartition("; ")[2] for p in three if p["difference"]} == {
+        "2 points would need about 291 questions"
+    }
+
+
+def test_what_it_would_take_is_said_in_seeds_where_they_scatter(tmp_path: Path) -> None:
+    # One method of 3 equal seeds, one of 4 that scatter: variance of its seeds (2 · 15² + 2 · 5²) / 3 = 167 points²,
+    # over 4. Half of the room is (2 / 1.96)² / 2 = 0.5206 points²: 4 · 41.67 / 0.5206 = 320.2 seeds.
+    paths = [*seeds(tmp_path, "sft", [45] * 3), *seeds(tmp_path, "grpo", [35, 45, 55, 65])]
+    (pair,) = compare(paths, tmp_path / "out")["pairs"]
+    assert "2 points would need about 321 seeds and" in pair["verdict"]
 
 
 def test_what_is_decided_is_corrected_for_the_number_of_pairs(tmp_path: Path) -> None:
@@ -203,6 +217,38 @@ def test_the_same_settings_and_seed_are_one_run(tmp_path: Path) -> None:
     paths = [run(tmp_path, "a", 20, method="grpo"), run(tmp_path, "b", 60, method="grpo")]
     with pytest.raises(UserError, match=r"a and .*b have the same settings and the same seed"):
         compare(paths, tmp_path / "out")
+
+
+def test_what_changes_no_number_keeps_seeds_apart_from_nothing(tmp_path: Path) -> None:
+    paths = [*seeds(tmp_path, "grpo", [60, 61]), run(tmp_path, "x", 62, method="grpo", seed=2, stop=20)]
+    (method,) = compare(paths, tmp_path / "out")["methods"]
+    assert method["seeds"] == [0, 1, 2]
+
+
+def test_seeds_that_answered_other_questions_are_not_pooled(tmp_path: Path) -> None:
+    paths = [run(tmp_path, "a", 20, method="grpo"), run(tmp_path, "b", 30, method="grpo", seed=1, ids=ROWS[:50])]
+    result = compare(paths, tmp_path / "out", allow_mismatch=True)
+    assert [m["label"] for m in result["methods"]] == ["grpo_math (b)", "grpo_math (a)"]
+
+
+def test_one_question_is_no_base_for_several_seeds(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"larger trainer\.eval_size"):
+        compare(seeds(tmp_path, "grpo", [1, 0], ids=ROWS[:1]), tmp_path / "out")
+
+
+def test_a_gain_is_left_open_where_the_answers_before_are_gone(tmp_path: Path) -> None:
+    paths = seeds(tmp_path, "grpo", [60, 61, 62])
+    for path in paths:
+        for name in ("before", "before_long"):
+            (path / f"eval_{name}.jsonl").unlink()
+    (method,) = compare(paths, tmp_path / "out")["methods"]
+    assert method["gain"] is None and method["accuracy"] == pytest.approx(0.61)
+
+
+def test_failed_runs_are_named(tmp_path: Path) -> None:
+    result = compare(seeds(tmp_path, "grpo", [60, 61]), tmp_path / "out", failed=["seed=2 (runs/x): NaN"])
+    assert "failed, left out: seed=2 (runs/x): NaN" in printed(result)
+    assert "failed, left out: seed=2" in (tmp_path / "out" / "compare.md").read_text(encoding="utf-8")
 
 
 def test_methods_of_one_seed_each_are_not_pooled_with_others(tmp_path: Path) -> None:
