@@ -44,9 +44,14 @@ def test_a_sweep_and_its_comparison(
     assert len(compared["pairs"]) == 1 and compared["pairs"][0]["low"] <= compared["pairs"][0]["high"]
     assert main(["compare", *folders, "--out", "both"]) == 0
     text = " ".join(capsys.readouterr().out.split())
-    for part in ("held-out accuracy", "generated tokens", "trained tokens", "time", "beta=0.04", "not decided"):
+    for part in ("held-out accuracy", "generated tokens", "trained tokens", "time", "beta=0.04", "no winner is named"):
         assert part in text
     assert (tmp_path / "both" / "compare.md").is_file()
+
+    pooled = rlft("compare", "recipes=[grpo_math]", "seeds=2", "algorithm.beta=0", *FORMAT, *tiny, "--out", "seeds")
+    (method,) = pooled["methods"]
+    assert (method["seeds"], method["paths"][0]) == ([0, 1], folders[0])  # seed 0 had finished before
+    assert method["low"] <= method["accuracy"] <= method["high"] and pooled["failed"] == []
 
 
 def test_train_stop_resume_eval(rlft: Rlft, tiny: list[str], tmp_path: Path) -> None:
