@@ -1,6 +1,6 @@
 """Measures how often the intervals of `rlft compare` hold the truth, where it is known: on simulated answers.
 
-Usage: python scripts/interval_coverage.py [DRAWS] > docs/interval_coverage.md    (2,000 draws of each cell: 2 minutes)
+Usage: python scripts/interval_coverage.py [DRAWS] > docs/interval_coverage.md    (2,000 draws of each cell: 20 seconds)
 
 An answer is right where a sum of normal parts is above 0: the method's level, the question (shared by all runs), the
 question for that method, the seed, and the rest. So the true accuracy is Φ(level / total deviation).
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import ndtr
 
 from rlft.evaluation import crossed
 from rlft.evaluation.crossed import Answers
@@ -35,8 +36,6 @@ class Cell:
 
 def truth(level: float, noise: float) -> float:
     """Returns the accuracy over all seeds and questions."""
-    from scipy.special import ndtr
-
     return float(ndtr(level / np.sqrt(QUESTION**2 + METHOD**2 + REST**2 + noise**2)))
 
 

@@ -3,9 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rlft.cli.options import Arguments, Parser, Usage, recipe_options, trust_option
-
-SEEDS = 3  # the fewest that say how much seeds differ
+from rlft.cli.options import Arguments, Parser, Usage, listed, recipe_options, trust_option
+from rlft.evaluation.intervals import SEEDS
 
 
 def options(parser: Parser) -> None:
@@ -82,14 +81,14 @@ def read(words: list[str], names: list[str]) -> Asked:
             rest.append(word)
     if own["allow_mismatch"] not in ("true", "false"):
         raise Usage(f"allow_mismatch={own['allow_mismatch']}: expected true or false")
-    recipes = _list(own["recipes"])
+    recipes = listed(own["recipes"])
     if recipes and names:
         raise Usage(f"{names[0]}: either run directories or recipes=[…], not both")
-    alone = next((word for word in [*rest, *(["seeds=" + own["seeds"]] if own["seeds"] else [])]), None)
-    if not recipes and alone:
+    of_recipes = [*rest, f"seeds={own['seeds']}"] if own["seeds"] else rest
+    if not recipes and of_recipes:
         raise Usage(
-            f"{alone}: `rlft compare` takes run directories and allow_mismatch=true, or recipes=[NAME,…] with seeds=N "
-            "and key=value"
+            f"{of_recipes[0]}: `rlft compare` takes run directories and allow_mismatch=true, or recipes=[NAME,…] with "
+            "seeds=N and key=value"
         )
     for word in rest:
         key, _, value = word.lstrip("+~").partition("=")
@@ -100,10 +99,6 @@ def read(words: list[str], names: list[str]) -> Asked:
     return Asked(recipes, _seeds(own["seeds"]), own["allow_mismatch"] == "true", rest)
 
 
-def _list(value: str) -> list[str]:
-    return [name.strip() for name in value.strip("[]").split(",") if name.strip()]
-
-
 def _seeds(value: str) -> list[int]:
     """Returns the seeds of `seeds=N` or `seeds=[3,7,9]`.
 
@@ -112,12 +107,9 @@ def _seeds(value: str) -> list[int]:
     """
     if not value:
         return list(range(SEEDS))
-    each = _list(value)
-    if not each or not all(seed.isdecimal() for seed in each) or len(set(map(int, each))) < len(each):
+    each = listed(value)
+    seeds = [int(seed) for seed in each if seed.isdecimal()]
+    one = len(seeds) == 1 and seeds[0] > 0 and not value.startswith("[")
+    if not seeds or len(set(seeds)) < len(each) or not (one or value.startswith("[")):
         raise Usage(f"seeds={value}: expected how many, e.g. seeds=3, or which, e.g. seeds=[3,7,9]")
-    seeds = [int(seed) for seed in each]
-    if value.startswith("["):
-        return seeds
-    if len(seeds) > 1 or not seeds[0]:
-        raise Usage(f"seeds={value}: expected how many, e.g. seeds=3, or which, e.g. seeds=[3,7,9]")
-    return list(range(seeds[0]))
+    return list(range(seeds[0])) if one else seeds

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlft.cli.options import Arguments, Parser, Usage, no_names, recipe_options, trust_option
+from rlft.cli.options import Arguments, Parser, Usage, listed, no_names, recipe_options, trust_option
 
 if TYPE_CHECKING:
     import torch
@@ -89,7 +89,7 @@ def read(words: list[str]) -> Asked:
         elif key == "from_run":
             from_run = Path(value)
         elif key == "recipes":
-            recipes = [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+            recipes = listed(value)
         else:
             rest.append(word)
     if recipes is not None and (from_run is not None or any(word.startswith("recipe=") for word in rest)):

@@ -110,6 +110,15 @@ def no_names(arguments: Arguments) -> None:
         raise Usage(f"what is {word!r}? Values are written key=value (recipe={word}, algorithm.beta=0.01)")
 
 
+def listed(value: str) -> list[str]:
+    """Returns the names of a list as it is typed.
+
+    >>> listed("[sft_math, grpo_math]"), listed("grpo_math")
+    (['sft_math', 'grpo_math'], ['grpo_math'])
+    """
+    return [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+
+
 def _unknown_option(option: str, words: list[str], prog: str) -> str:
     name, _, value = option.lstrip("-").partition("=")
     if not option.startswith("--"):

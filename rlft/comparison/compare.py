@@ -11,8 +11,7 @@ from rlft.comparison.page import write
 from rlft.comparison.record import Record, label_runs, mismatches, read_record
 from rlft.comparison.verdict import Pair, judge
 from rlft.evaluation import crossed
-from rlft.evaluation.crossed import SEEDS
-from rlft.evaluation.intervals import wilson
+from rlft.evaluation.intervals import SEEDS, wilson
 
 BILLS = ("generated_tokens", "trained_tokens", "flops", "seconds")
 ROBUST = 5  # seeds from which the mean of the middle half says more than the mean of all

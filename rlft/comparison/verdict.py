@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from rlft.comparison.arms import Arm
 from rlft.evaluation import crossed
-from rlft.evaluation.crossed import SEEDS, Estimate
+from rlft.evaluation.crossed import Estimate
+from rlft.evaluation.intervals import SEEDS
 
 ALPHA = 0.05
 GOAL = 0.02  # a difference that people care about

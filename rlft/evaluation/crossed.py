@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtr, stdtrit
 from scipy.stats import trim_mean
 
-SEEDS = 3  # fewer say too little of how much seeds differ: their part of the variance is then left out
+from rlft.evaluation.intervals import SEEDS
 
 Answers = NDArray[np.float64]
 """[S, Q]: 1 where seed s answered question q rightly, else 0; or a share of right answers."""

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
+SEEDS = 3  # fewer say too little of how much seeds differ: their part of the variance is then left out
+
 
 @dataclass(frozen=True)
 class Difference:
