@@ -8,6 +8,7 @@ from typing import Any
 from rlft.base import UserError
 from rlft.comparison.arms import Arm, arms
 from rlft.comparison.page import write
+from rlft.comparison.passes import passes
 from rlft.comparison.record import Record, label_runs, mismatches, read_record
 from rlft.comparison.verdict import Pair, judge
 from rlft.evaluation import crossed
@@ -20,7 +21,7 @@ ROBUST = 5  # seeds from which the mean of the middle half says more than the me
 def compare(
     run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False, failed: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Compares finished runs and writes compare.json, compare.csv, compare.md and, with matplotlib, compare.png.
+    """Compares finished runs and writes compare.json, .csv, .md, .html and, with matplotlib, compare.png.
 
     Runs that differ in their seed alone are one method's and are pooled: from three seeds up its intervals cover the
     draw of the seeds as well as that of the questions (`rlft.evaluation.crossed`), with fewer they cover the questions
@@ -36,9 +37,10 @@ def compare(
 
     Returns:
         The object written to compare.json: `methods` (best first: label, method, recipe, seeds, paths, n, accuracies,
-        accuracy, low, high, iqm, gain, gain_interval, cut_share, bills as means over seeds), `pairs` (better, other, n,
-        difference, low, high, p, improvement, decided, verdict), `verdicts`, `mismatches`, `unfinished`, `failed`,
-        `notes`, `files`. Accuracies and differences are shares, not points.
+        accuracy, low, high, iqm, gain, gain_interval, `sampled` as `passes` returns it, cut_share, bills as means over
+        seeds), `pairs` (better, other, n, difference, low, high, p, improvement, decided, verdict), `verdicts`,
+        `base_sampled` (of the untrained model), `mismatches`, `unfinished`, `failed`, `notes`, `files`. Accuracies and
+        differences are shares, not points.
 
     Raises:
         UserError: fewer than two finished runs, runs that may not be compared, or what `read_record` raises.
@@ -63,6 +65,7 @@ def compare(
     result: dict[str, Any] = {
         "methods": [_method(label, arm) for label, arm in zip(labels, found, strict=True)],
         "pairs": pairs,
+        "base_sampled": next((s for arm in found for run in arm.runs if (s := passes([run.path], "base"))), None),
         "verdicts": [pair["verdict"] for pair in pairs],
         "mismatches": differ,
         "unfinished": unfinished,
@@ -102,6 +105,7 @@ def _method(label: str, arm: Arm) -> dict[str, Any]:
         "iqm": crossed.interquartile_mean(arm.accuracies) if seeds >= ROBUST else None,
         "gain": gain,
         "gain_interval": interval,
+        "sampled": passes([run.path for run in arm.runs]),
         "cut_share": sum(run.cut / len(run.correct) for run in arm.runs) / seeds,
         **{bill: _mean([run.summary.get("totals", {}).get(bill) for run in arm.runs]) for bill in BILLS},
     }

@@ -1,4 +1,4 @@
-"""A comparison for people: on the terminal, as Markdown and CSV, and as a picture."""
+"""A comparison for people: on the terminal, as Markdown and CSV, as a picture, and as a page (`web`)."""
 
 import csv
 import io
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from rlft.comparison import web
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +23,14 @@ BILL_UNITS = {"generated_tokens": "generated tokens", "trained_tokens": "trained
 
 
 def write(result: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Writes compare.csv, .md, .png (where matplotlib is installed) and .json to `out`; returns the result with their
-    paths as `files`."""
+    """Writes compare.csv, .md, .html, .png (where matplotlib is installed) and .json to `out`; returns the result with
+    their paths as `files`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.csv").write_text(_csv(result["methods"]), encoding="utf-8")
     (out / "compare.md").write_text(_markdown(result), encoding="utf-8")
+    (out / "compare.html").write_text(web.page(result, out), encoding="utf-8")
     picture = _plot(result["methods"], out / "compare.png")
-    names = ["compare.json", "compare.csv", "compare.md", *(["compare.png"] if picture else [])]
+    names = ["compare.json", "compare.csv", "compare.md", "compare.html", *(["compare.png"] if picture else [])]
     result = result | {"files": [str(out / name) for name in names]}
     (out / "compare.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
@@ -79,7 +82,7 @@ def _cells(method: dict[str, Any]) -> list[str]:
 
 def _csv(methods: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    names = [name for name in methods[0] if name != "gain_interval"]
+    names = [name for name in methods[0] if name not in ("gain_interval", "sampled")]
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*names, "gain_low", "gain_high"])
     for method in methods:
