@@ -55,9 +55,10 @@ def run_jobs(jobs: list[Job], arguments: Arguments, launcher: list[str]) -> tupl
     return (1 if failed else 0), {"status": "failed" if failed else "finished", "failed": failed, "runs": rows}
 
 
-def plan_jobs(arguments: Arguments, overridden: list[str]) -> list[Job]:
-    """Returns the jobs of a sweep. Raises UserError for a mistake in any of them."""
-    fixed = set(overridden)
+def plan_jobs(arguments: Arguments, overridden: list[str], fixed: set[str] | None = None) -> list[Job]:
+    """Returns the jobs of a sweep; words that are `fixed`, all that are no sweep unless given, are not repeated in a
+    job's name. Raises UserError for a mistake in any of them."""
+    fixed = set(overridden) if fixed is None else fixed
     jobs: dict[Path, Job] = {}
     for words in overrides.sweep(overridden):
         config = compose(words, arguments.config_dir, arguments.plugins).config
