@@ -5,7 +5,7 @@ from rlft.base.batch import Batch
 from rlft.base.data import Chat, Context, DataSource, Sampler, Sampling
 from rlft.base.errors import RunError, UserError
 from rlft.base.processes import Processes
-from rlft.base.reward import RewardFunction
+from rlft.base.reward import Reading, RewardFunction
 from rlft.base.rng import derive_seed, generator
 from rlft.base.role import Role
 from rlft.base.types import Completion, Group, Message, Query, Reward, question_id
@@ -22,6 +22,7 @@ __all__ = [
     "Message",
     "Processes",
     "Query",
+    "Reading",
     "Reward",
     "RewardFunction",
     "Role",

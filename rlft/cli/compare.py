@@ -1,17 +1,21 @@
 """`rlft compare`: methods side by side, from runs that there are or from recipes that it runs first."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rlft.cli.options import Arguments, Parser, Usage, listed, recipe_options, trust_option
 from rlft.evaluation.intervals import SEEDS
+
+if TYPE_CHECKING:
+    from rlft.cli.sweep import Job
 
 
 def options(parser: Parser) -> None:
     """Declares the options of `rlft compare`."""
     parser.usage = (
         "rlft compare RUN_DIR RUN_DIR … [--out DIR] [allow_mismatch=true] [options]\n"
-        "       rlft compare recipes=[NAME,NAME,…] [seeds=N] [key=value …] [--out DIR] [options]"
+        "       rlft compare recipes=[NAME,NAME,…] [seeds=N] [tune=KEY=V,V] [key=value …] [--out DIR] [options]"
     )
     parser.description = (
         "Which method wins, by how much and how sure: held-out accuracy with 95% intervals over seeds and questions,\n"
@@ -21,10 +25,14 @@ def options(parser: Parser) -> None:
     parser.epilog = (
         "with recipes=:\n"
         f"  seeds=     how many (0, 1, …), or which: seeds=[3,7,9] ({SEEDS})\n"
+        "  budget.UNIT=  flops, generated_tokens, trained_tokens, prompts, reward_calls or seconds, equal for all\n"
+        "  tune=      values that are tried with every recipe first, on validation questions; each takes its best\n"
+        "  hydra/launcher=joblib hydra.launcher.n_jobs=4   runs side by side (extra joblib), or submitit on a cluster\n"
         "  key=value  for all recipes; runs that have finished are not run again, interrupted ones go on\n\n"
         "examples:\n"
         "  rlft compare runs/*/\n"
-        "  rlft compare recipes=[sft_math,grpo_math] seeds=5\n"
+        "  rlft compare recipes=[sft_math,grpo_math] seeds=5 budget.flops=1e14\n"
+        "  rlft compare recipes=[sft_math,grpo_math] tune=trainer.learning_rate=1e-4,3e-4\n"
         "  rlft compare recipes=[grpo_math] algorithm.beta=0,0.04"
     )
     parser.add_argument("--out", type=Path, default=Path("compare"), metavar="DIR", help="where to write (compare)")
@@ -34,46 +42,85 @@ def options(parser: Parser) -> None:
 
 @dataclass(frozen=True)
 class Asked:
-    """What was typed for this verb alone: `words` are the recipes' own."""
+    """What was typed for this verb alone: `words` are the recipes' own, `launcher` those for who runs them."""
 
     recipes: list[str]
     seeds: list[int]
+    tune: list[str]
     mismatch: bool
     words: list[str]
+    launcher: list[str]
 
 
 def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     """Runs what is to be run, compares, and prints the table. Status 1 where a run failed."""
     from rich.console import Console
 
-    from rlft.base import RunError
     from rlft.comparison import compare, render
 
     asked = read(arguments.overrides, arguments.names)
     assert arguments.out is not None
-    status, folders, failed = 0, [Path(name) for name in arguments.names], []
+    status, folders, failed, tuning = 0, [Path(name) for name in arguments.names], [], []
     if asked.recipes:
-        from rlft.cli.sweep import sweep
-
-        seeds = ",".join(map(str, asked.seeds))
-        words = [f"recipe={','.join(asked.recipes)}", f"seed={seeds}", *asked.words]
-        status, swept = sweep(replace(arguments, overrides=words))
-        rows = swept["runs"]
-        assert isinstance(rows, list)
-        folders = [Path(row["run_dir"]) for row in rows if row["status"] != "failed"]
-        failed = [f"{row['overrides']} ({row['run_dir']}): {row['error']}" for row in rows if row["status"] == "failed"]
-        if failed and len(folders) < 2:
-            raise RunError(f"too few runs are left to compare; the same command runs these again: {'; '.join(failed)}")
-    result = compare(folders, arguments.out, allow_mismatch=asked.mismatch, failed=failed)
+        status, folders, failed, tuning = _run_recipes(arguments, asked)
+    result = compare(folders, arguments.out, allow_mismatch=asked.mismatch, failed=failed, tuning=tuning)
     render(result, Console())
     return status, result
 
 
+def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], list[str], list[dict[str, Any]]]:
+    """Tunes if asked to, and runs every recipe with every seed. Returns the status, the directories of the runs that
+    have ended, what is to be said of those that failed, and what was tried in tuning."""
+    from rlft.base import RunError, UserError
+    from rlft.cli.sweep import plan_jobs, run_jobs
+    from rlft.cli.tune import SHARE, tune
+    from rlft.comparison import unlike
+
+    words = asked.words
+    if asked.tune and not any(word.lstrip("+").startswith("data.validation_share=") for word in words):
+        words = [*words, SHARE]
+    seeds = f"seed={','.join(map(str, asked.seeds))}"
+
+    def jobs_of(chosen: dict[str, list[str]]) -> "list[Job]":
+        return [
+            job
+            for recipe in asked.recipes
+            for job in plan_jobs(
+                arguments, [f"recipe={recipe}", seeds, *words, *chosen.get(recipe, [])], fixed=set(words)
+            )
+        ]
+
+    planned = jobs_of({})
+    if not asked.mismatch and (differ := unlike({_name(job): job.config for job in planned})):
+        raise UserError(
+            f"these recipes cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"
+        )
+    tuned = []
+    if asked.tune:
+        tuned = tune(arguments, asked.recipes, asked.tune, words, max(asked.seeds) + 1, asked.launcher)
+        planned = jobs_of({each.recipe: each.words for each in tuned})
+    status, swept = run_jobs(planned, arguments, asked.launcher)
+    rows = swept["runs"]
+    assert isinstance(rows, list)
+    folders = [Path(row["run_dir"]) for row in rows if row["status"] != "failed"]
+    failed = [f"{row['overrides']} ({row['run_dir']}): {row['error']}" for row in rows if row["status"] == "failed"]
+    if failed and len(folders) < 2:
+        raise RunError(f"too few runs are left to compare; the same command runs these again: {'; '.join(failed)}")
+    return status, folders, failed, [each.as_dict() for each in tuned]
+
+
+def _name(job: "Job") -> str:
+    return " ".join(word.removeprefix("recipe=") for word in job.varied.split() if not word.startswith("seed="))
+
+
 def read(words: list[str], names: list[str]) -> Asked:
     """Returns the words of this verb apart from those of the recipes. Raises Usage where they make no sense."""
-    own = {"recipes": "", "seeds": "", "allow_mismatch": "false"}
+    own = {"recipes": "", "seeds": "", "tune": "", "allow_mismatch": "false"}
     rest: list[str] = []
+    launcher = [word for word in words if word.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher."))]
     for word in words:
+        if word in launcher:
+            continue
         key, _, value = word.partition("=")
         if key in own:
             own[key] = value
@@ -84,7 +131,7 @@ def read(words: list[str], names: list[str]) -> Asked:
     recipes = listed(own["recipes"])
     if recipes and names:
         raise Usage(f"{names[0]}: either run directories or recipes=[…], not both")
-    of_recipes = [*rest, f"seeds={own['seeds']}"] if own["seeds"] else rest
+    of_recipes = [*rest, *launcher, *(f"{key}={own[key]}" for key in ("seeds", "tune") if own[key])]
     if not recipes and of_recipes:
         raise Usage(
             f"{of_recipes[0]}: `rlft compare` takes run directories and allow_mismatch=true, or recipes=[NAME,…] with "
@@ -96,7 +143,15 @@ def read(words: list[str], names: list[str]) -> Asked:
             raise Usage(f"{word}: write recipes=[NAME,…] and seeds=N; each run has a directory of its own")
         if (key, value) == ("trainer.eval_size", "0") or (key == "trainer.stop_after" and value != "0"):
             raise Usage(f"{word}: a comparison takes finished runs that were asked held-out questions; leave it away")
-    return Asked(recipes, _seeds(own["seeds"]), own["allow_mismatch"] == "true", rest)
+    return Asked(recipes, _seeds(own["seeds"]), _tuned(own["tune"]), own["allow_mismatch"] == "true", rest, launcher)
+
+
+def _tuned(value: str) -> list[str]:
+    """Returns the sweeps of `tune=`."""
+    words = value.split()
+    if any("=" not in word or "," not in word for word in words):
+        raise Usage(f"tune={value}: expected values to try, e.g. tune=trainer.learning_rate=1e-4,3e-4")
+    return words
 
 
 def _seeds(value: str) -> list[int]:

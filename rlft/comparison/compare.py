@@ -7,6 +7,7 @@ from typing import Any
 
 from rlft.base import UserError
 from rlft.comparison.arms import Arm, arms
+from rlft.comparison.bills import bill, budget, unequal
 from rlft.comparison.page import write
 from rlft.comparison.passes import passes
 from rlft.comparison.record import Record, label_runs, mismatches, read_record
@@ -14,12 +15,16 @@ from rlft.comparison.verdict import Pair, judge
 from rlft.evaluation import crossed
 from rlft.evaluation.intervals import SEEDS, wilson
 
-BILLS = ("generated_tokens", "trained_tokens", "flops", "seconds")
 ROBUST = 5  # seeds from which the mean of the middle half says more than the mean of all
 
 
 def compare(
-    run_dirs: list[Path], out: Path, *, allow_mismatch: bool = False, failed: Sequence[str] = ()
+    run_dirs: list[Path],
+    out: Path,
+    *,
+    allow_mismatch: bool = False,
+    failed: Sequence[str] = (),
+    tuning: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
     """Compares finished runs and writes compare.json, .csv, .md, .html and, with matplotlib, compare.png.
 
@@ -34,13 +39,16 @@ def compare(
         allow_mismatch: compare runs although they differ in base model, chat template, completion limit or questions;
             the differences are then part of the result, and pairs are compared on the questions they share.
         failed: what is to be said of runs that are missing because they failed.
+        tuning: what was tried with each recipe before its runs: recipe, chosen, trials (words, accuracy, n, path,
+            flops, seconds).
 
     Returns:
         The object written to compare.json: `methods` (best first: label, method, recipe, seeds, paths, n, accuracies,
-        accuracy, low, high, iqm, gain, gain_interval, `sampled` as `passes` returns it, cut_share, bills as means over
-        seeds), `pairs` (better, other, n, difference, low, high, p, improvement, decided, verdict), `verdicts`,
-        `base_sampled` (of the untrained model), `mismatches`, `unfinished`, `failed`, `notes`, `files`. Accuracies and
-        differences are shares, not points.
+        accuracy, low, high, iqm, gain, gain_interval, `sampled` as `passes` returns it, cut_share, and what it cost, as
+        `bill` returns it), `budget` (unit and amount that all were given, or None), `tuning`, `pairs` (better, other,
+        n, difference, low, high, p, improvement, decided, verdict), `verdicts`, `base_sampled` (of the untrained
+        model), `mismatches`, `unfinished`, `failed`, `notes`, `files`. Accuracies and differences are shares, not
+        points.
 
     Raises:
         UserError: fewer than two finished runs, runs that may not be compared, or what `read_record` raises.
@@ -61,16 +69,19 @@ def compare(
         raise UserError(
             f"these runs cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"
         )
+    methods = [_method(label, arm) for label, arm in zip(labels, found, strict=True)]
     pairs = judge([Pair(*pair) for pair in combinations(zip(labels, found, strict=True), 2)])
     result: dict[str, Any] = {
-        "methods": [_method(label, arm) for label, arm in zip(labels, found, strict=True)],
+        "methods": methods,
+        "budget": budget([run for run, _ in named]),
+        "tuning": list(tuning),
         "pairs": pairs,
         "base_sampled": next((s for arm in found for run in arm.runs if (s := passes([run.path], "base"))), None),
         "verdicts": [pair["verdict"] for pair in pairs],
         "mismatches": differ,
         "unfinished": unfinished,
         "failed": list(failed),
-        "notes": _notes(found, pairs),
+        "notes": [*_notes(found, pairs), *unequal(named, methods)],
     }
     return write(result, out)
 
@@ -107,7 +118,7 @@ def _method(label: str, arm: Arm) -> dict[str, Any]:
         "gain_interval": interval,
         "sampled": passes([run.path for run in arm.runs]),
         "cut_share": sum(run.cut / len(run.correct) for run in arm.runs) / seeds,
-        **{bill: _mean([run.summary.get("totals", {}).get(bill) for run in arm.runs]) for bill in BILLS},
+        **bill(arm.runs),
     }
 
 
@@ -118,11 +129,6 @@ def _gain(arm: Arm) -> tuple[float | None, list[float] | None]:
         return None, None
     over = crossed.difference(arm.answers(arm.questions), Arm((known[0],)).answers(arm.questions, base=True))
     return over.value, [over.low, over.high]
-
-
-def _mean(values: list[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if len(known) == len(values) else None
 
 
 def _notes(found: list[Arm], pairs: list[dict[str, Any]]) -> list[str]:

@@ -11,13 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from rlft.comparison import web
+from rlft.comparison.bills import tuned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 HEADINGS = (
     "method", "seeds", "held-out accuracy [95%]", "gain over base [95%]", "cut off", "generated tokens",
-    "trained tokens", "time",
+    "trained tokens", "FLOPs", "time",
 )  # fmt: skip
 BILL_UNITS = {"generated_tokens": "generated tokens", "trained_tokens": "trained tokens", "seconds": "minutes"}
 
@@ -48,6 +49,8 @@ def render(result: dict[str, Any], console: Console) -> None:
     for method in result["methods"]:
         table.add_row(*(Text(cell) for cell in _cells(method)))
     console.print(table)
+    if budget := result["budget"]:
+        console.print(Text(f"budget of each run: {budget['amount']:g} {budget['unit']}"))
     for line in _footnotes(result):
         console.print(Text(line, style="dim"))
     console.print(Text("written: " + "  ".join(result["files"])), soft_wrap=True)
@@ -56,7 +59,7 @@ def render(result: dict[str, Any], console: Console) -> None:
 def _footnotes(result: dict[str, Any]) -> list[str]:
     left_out = [f"failed, left out: {line}" for line in result["failed"]]
     left_out += [f"not finished, left out: {path}" for path in result["unfinished"]]
-    return left_out + result["notes"]
+    return left_out + tuned(result["tuning"]) + result["notes"]
 
 
 def _share(value: float | None, interval: Any = None, sign: str = "") -> str:
@@ -76,13 +79,14 @@ def _cells(method: dict[str, Any]) -> list[str]:
         _share(method["gain"], method["gain_interval"], "+"),
         _share(method["cut_share"]),
         *("–" if method[bill] is None else f"{method[bill]:,.0f}" for bill in ("generated_tokens", "trained_tokens")),
+        "–" if method["flops"] is None else f"{method['flops']:.2g}",
         "–" if seconds is None else f"{seconds / 60:.1f} min",
     ]
 
 
 def _csv(methods: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    names = [name for name in methods[0] if name not in ("gain_interval", "sampled")]
+    names = [name for name in methods[0] if name not in ("gain_interval", "sampled", "flops_by_part")]
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*names, "gain_low", "gain_high"])
     for method in methods:
@@ -98,7 +102,9 @@ def _markdown(result: dict[str, Any]) -> str:
     verdicts = [f"- {line}." for line in result["verdicts"]]
     notes = [f"- {line}." for line in _footnotes(result)]
     n = "/".join(str(count) for count in sorted({method["n"] for method in result["methods"]}))
-    caption = f"Greedy accuracy on {n} held-out questions; differences are paired by question."
+    budget = result["budget"]
+    given = f" Budget: {budget['amount']:g} {budget['unit']} for each run." if budget else ""
+    caption = f"Greedy accuracy on {n} held-out questions; differences are paired by question.{given}"
     blocks = (["# Comparison"], warnings, verdicts, [caption], table, notes)
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 

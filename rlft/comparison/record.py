@@ -145,6 +145,11 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
         if any(value != values[0] for value in values):
             each = ", ".join(f"{label}: {value}" for label, value in zip(labels, values, strict=True))
             found.append(f"the runs differ in {name} ({each})")
+    budgets = [record.summary.get("budget") or {} for record in records]
+    given = [f"{each['amount']:g} {each['unit']}" if each else "none" for each in budgets]
+    if any(each != given[0] for each in given):
+        each = ", ".join(f"{label}: {value}" for label, value in zip(labels, given, strict=True))
+        found.append(f"the runs differ in budget ({each})")
     first = records[0].correct.keys()
     for record, label in zip(records[1:], labels[1:], strict=True):
         if record.correct.keys() != first:

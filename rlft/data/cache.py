@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ CHUNK = 32
 """Queries sampled and written at once; an interruption loses no more than this."""
 
 
-def sample_once(context: Context, queries: list[Query], count: int, sampling: Sampling) -> list[Group]:
-    """Returns `count` completions of π_ref per query, sampled now or read from the cache.
+def sample_once(context: Context, queries: list[Query], count: int, sampling: Sampling) -> tuple[list[Group], float]:
+    """Returns `count` completions of π_ref per query, sampled now or read from the cache, and the seconds that those
+    from the cache once took.
 
     The cache is keyed by the weights, tokenizer and template of π_ref, the sampling settings, the seed, the queries as
     rendered, and the code's version. The reward is no part of it: samples are kept, their scores are not.
@@ -39,16 +41,20 @@ def sample_once(context: Context, queries: list[Query], count: int, sampling: Sa
     if all(found):
         context.say(f"data: {len(queries) * count} completions of π_ref read from {folder}")
     done: list[Group] = []
+    spared = 0.0
     for file, chunk, cached in zip(files, chunks, found, strict=True):
         if cached is None:
+            began = time.perf_counter()
             groups = sampler.sample(chunk, count, sampling, purpose="offline", step=0, reference=True)
-            lines = [_encode(group) for group in groups]
+            seconds = (time.perf_counter() - began) / len(chunk)
+            lines = [_encode(group, seconds) for group in groups]
             _write(file, lines)
             # Decoded like a warm cache, so that the first run and every later one hold the very same values.
-            cached = [_decode(line, query) for line, query in zip(lines, chunk, strict=True)]
+            cached = [_decode(line, query)[0] for line, query in zip(lines, chunk, strict=True)], 0.0
             context.say(f"data: sampled π_ref on {len(done) + len(chunk)} of {len(queries)} questions, {count} each")
-        done += cached
-    return done
+        done += cached[0]
+        spared += cached[1]
+    return done, spared
 
 
 def fingerprint(context: Context, model: str, queries: list[Query], count: int, sampling: Sampling) -> str:
@@ -58,16 +64,19 @@ def fingerprint(context: Context, model: str, queries: list[Query], count: int, 
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
-def _encode(group: Group) -> str:
-    return json.dumps({"id": group.query.id, "completions": [asdict(c) for c in group.completions]})
+def _encode(group: Group, seconds: float) -> str:
+    completions = [asdict(completion) for completion in group.completions]
+    return json.dumps({"id": group.query.id, "seconds": seconds, "completions": completions})
 
 
-def _decode(line: str, query: Query) -> Group:
-    """Raises ValueError, KeyError or TypeError for a line that is not one of ours."""
+def _decode(line: str, query: Query) -> tuple[Group, float]:
+    """Returns a group and the seconds it took (0 where an older line does not say).
+
+    Raises ValueError, KeyError or TypeError for a line that is not one of ours."""
     entry = json.loads(line)
     if entry["id"] != query.id:
         raise ValueError(f"the samples are of query {entry['id']}, not {query.id}")
-    return Group(query, tuple(_completion(**fields) for fields in entry["completions"]))
+    return Group(query, tuple(_completion(**fields) for fields in entry["completions"])), float(entry.get("seconds", 0))
 
 
 def _completion(
@@ -82,14 +91,16 @@ def _completion(
     )
 
 
-def _read(file: Path, chunk: list[Query], count: int) -> list[Group] | None:
-    """Returns the groups of a chunk, or None where it has to be sampled (again)."""
+def _read(file: Path, chunk: list[Query], count: int) -> tuple[list[Group], float] | None:
+    """Returns the groups of a chunk and the seconds they took, or None where it has to be sampled (again)."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
-        groups = [_decode(line, query) for line, query in zip(lines, chunk, strict=True)]
+        read = [_decode(line, query) for line, query in zip(lines, chunk, strict=True)]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return groups if all(len(group.completions) == count for group in groups) else None
+    if any(len(group.completions) != count for group, _ in read):
+        return None
+    return [group for group, _ in read], sum(seconds for _, seconds in read)
 
 
 def _write(file: Path, lines: list[str]) -> None:

@@ -46,7 +46,7 @@ class Offline(Sampled, Listed):
         if context.sampler is None:  # nothing is to be sampled: the questions stand for their groups
             self._groups = [Group(query, ()) for query in queries]
             return
-        groups = sample_once(context, queries, self.samples_per_prompt, self._sampling())
+        groups, self.spared_seconds = sample_once(context, queries, self.samples_per_prompt, self._sampling())
         self._count(groups)
         self._groups = groups if self.keep == "all" else self._kept(context, groups)
 

@@ -13,7 +13,7 @@ from rlft.data.errors import expect_choice
 from rlft.data.examples import Example, parse
 from rlft.data.files import Row, read_file, read_hub
 from rlft.data.formats import FORMATS, UNSUPPORTED, describe, detect
-from rlft.data.split import is_held_out
+from rlft.data.split import is_held_out, is_validation
 from rlft.data.tasks import generate
 
 
@@ -32,6 +32,8 @@ class Source(DataSource):
         prompt: the user turn, with {question} in it.
         system: a system turn that goes before conversations that have none.
         held_out_share: of the questions, kept for evaluation, by hash of the question.
+        validation_share: of the questions, kept from training too, for choosing settings; next to the held-out share.
+        evaluate_on: the questions that accuracy is measured on: those held out, or those of the validation share.
         shuffle: a new order for every epoch, drawn from the seed; otherwise the order of the file.
         max_prompt_tokens, max_completion_tokens: limits, in tokens.
         over_long: what becomes of rows past a limit: they are dropped and counted, or refused. None is ever cut.
@@ -53,6 +55,8 @@ class Source(DataSource):
     prompt: str = "{question}"
     system: str | None = None
     held_out_share: float = 0.05
+    validation_share: float = 0.0
+    evaluate_on: Literal["held_out", "validation"] = "held_out"
     shuffle: bool = True
     max_prompt_tokens: int = 512
     max_completion_tokens: int = 512
@@ -82,6 +86,7 @@ class Source(DataSource):
             )
         expect_choice("format", self.format, ["auto", *(name for name in FORMATS if name not in UNSUPPORTED)])
         expect_choice("over_long", self.over_long, ["drop", "refuse"])
+        expect_choice("evaluate_on", self.evaluate_on, ["held_out", "validation"])
         if "{question}" not in self.prompt:
             raise UserError(f"data.prompt={self.prompt!r}: expected a text with {{question}} in it")
         try:
@@ -91,6 +96,13 @@ class Source(DataSource):
             raise UserError(f"{found}: not a regular expression: {error}") from error
         if not 0 <= self.held_out_share < 1:
             raise UserError(f"data.held_out_share={self.held_out_share}: expected a share of at least 0 and below 1")
+        if not 0 <= self.validation_share < 1 - self.held_out_share:
+            raise UserError(
+                f"data.validation_share={self.validation_share}: expected a share of at least 0 that leaves some of "
+                f"the questions to train on (data.held_out_share={self.held_out_share})"
+            )
+        if self.evaluate_on == "validation" and not self.validation_share:
+            raise UserError("data.evaluate_on=validation needs some: type e.g. data.validation_share=0.05")
         for key in ("task_size", "max_prompt_tokens", "max_completion_tokens"):
             if getattr(self, key) < 1:
                 raise UserError(f"data.{key}={getattr(self, key)}: expected a whole number of at least 1")
@@ -99,7 +111,7 @@ class Source(DataSource):
         """Reads the rows, splits them by question, checks lengths, and makes what `next` draws from."""
         self.check()
         self._context = context
-        train, held = self._split(self._matching(self._load()))
+        train, held = self._validated(*self._split(self._matching(self._load())))
         kept_held = self._fitting(held)
         queries = {query.id: query for _, query in kept_held}
         self._held_out = [queries[key] for key in sorted(queries)]
@@ -212,6 +224,16 @@ class Source(DataSource):
         if len(train) < len(examples):
             say(f"data: {len(examples) - len(train)} rows dropped, their question is in {self.eval_file}")
         return train, held
+
+    def _validated(self, train: list[Example], held: list[Example]) -> tuple[list[Example], list[Example]]:
+        """Returns the examples to train on without those of the validation share, and those to evaluate on."""
+        if not self.validation_share:
+            return train, held
+        start = 0.0 if self.eval_file else self.held_out_share
+        kept = [is_validation(question_id(example.question), start, self.validation_share) for example in train]
+        validation = [example for example, away in zip(train, kept, strict=True) if away]
+        rest = [example for example, away in zip(train, kept, strict=True) if not away]
+        return rest, validation if self.evaluate_on == "validation" else held
 
     def _fitting(self, examples: list[Example]) -> list[tuple[Example, Query]]:
         pairs = [(example, self._query(example)) for example in examples]

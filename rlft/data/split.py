@@ -21,3 +21,9 @@ def is_held_out(query_id: str, share: float) -> bool:
         share: of all questions, in [0, 1).
     """
     return bucket(query_id) < share
+
+
+def is_validation(query_id: str, held_out: float, share: float) -> bool:
+    """Returns whether a question is kept for choosing settings: the share of all questions next to the held-out one, so
+    that what is chosen by it says nothing of the latter."""
+    return held_out <= bucket(query_id) < held_out + share

@@ -41,6 +41,7 @@ def build(config: dict[str, Any], run_dir: Path, plugins: Sequence[str] = ()) ->
         model=_construct(nodes["model"], "model"),
         trainer=_construct(nodes["trainer"], "trainer"),
         rollout=_construct(nodes["rollout"], "rollout"),
+        budget=_construct(nodes["budget"], "budget"),
         seed=nodes["seed"],
         run_dir=run_dir,
         recipe=nodes["recipe"],

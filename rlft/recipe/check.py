@@ -15,6 +15,7 @@ from rlft.recipe.suggest import unknown_field, unknown_root_key
 from rlft.recipe.trust import load_class
 from rlft.recipe.values import MISSING as MANDATORY
 from rlft.recipe.values import read
+from rlft.train.budget import Budget
 from rlft.train.config import TrainerConfig
 
 BASES: dict[str, type] = {
@@ -24,8 +25,12 @@ BASES: dict[str, type] = {
     "model": ModelConfig,
     "rollout": Rollout,
     "trainer": TrainerConfig,
+    "budget": Budget,
 }
-BEFORE: dict[str, Any] = {"rollout": {"_target_": "rlft.models.Native"}}
+BEFORE: dict[str, Any] = {
+    "rollout": {"_target_": "rlft.models.Native"},
+    "budget": {"_target_": "rlft.train.Budget", **{field.name: None for field in fields(Budget)}},
+}
 """What a recipe has for a node that it was frozen without: what there was before there was a choice."""
 ROOT: dict[str, Any] = {"recipe": str, "method": str, "seed": int, "output_dir": str | None}
 

@@ -28,7 +28,10 @@ def parse(arguments: list[str]) -> list[Override]:
             raise UserError(f"cannot read {argument!r}: if the value is text, quote it: '{key}={quoted}'") from error
     for override in parsed:
         if override.is_hydra_override():
-            raise UserError(f"{override.input_line}: hydra's own settings are no part of a recipe")
+            raise UserError(
+                f"{override.input_line}: hydra's own settings are no part of a recipe (a launcher's go "
+                "with -m and with `rlft compare`: hydra/launcher=joblib hydra.launcher.n_jobs=4)"
+            )
     return parsed
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 from rlft.report.chart import Point
 from rlft.report.files import Files
@@ -40,19 +41,30 @@ AXES = (
 
 
 def spent(run: Files, axis: Axis) -> dict[int, float]:
-    """Returns what a run had spent by the end of each step; nothing if its metrics do not say."""
+    """Returns what a run had spent by the end of each step, the warm start included; nothing if its metrics do not
+    say."""
     if axis is STEPS:
         return {step: float(step) for steps, _ in run.curves.values() for step in steps}
     if axis.metric not in run.curves:
         return {}
     steps, values = run.curves[axis.metric]
+    before = _before(run, axis)
     if axis.total:
-        return dict(zip(steps, values, strict=True))
+        return {step: before + value for step, value in zip(steps, values, strict=True)}
     sums = list(accumulate(values))
     # What was sampled once, before the first step, takes seconds that no step has; the bill has them.
-    whole = run.summary.get("totals", {}).get(axis.bill)
-    before = max(0.0, whole - sums[-1]) if axis.name == "seconds" and whole is not None else 0.0
+    whole = _totals(run).get("seconds")
+    before += max(0.0, whole - sums[-1]) if axis.bill == "seconds" and whole is not None else 0.0
     return {step: before + value for step, value in zip(steps, sums, strict=True)}
+
+
+def _totals(run: Files) -> dict[str, Any]:
+    return run.summary.get("totals") or {}
+
+
+def _before(run: Files, axis: Axis) -> float:
+    """Returns what the run had cost whose adapter or weights this one started from."""
+    return (_totals(run).get("warm_start") or {}).get(axis.bill, 0.0)
 
 
 def over_seeds(runs: Sequence[Files], metric: str, axis: Axis = STEPS) -> list[Point]:
@@ -66,7 +78,7 @@ def over_seeds(runs: Sequence[Files], metric: str, axis: Axis = STEPS) -> list[P
 
 
 def accuracy(runs: Sequence[Files], axis: Axis) -> list[Point]:
-    """Returns held-out accuracy: before anything was spent, at the evaluations that all runs have, and at the end."""
+    """Returns held-out accuracy: before the first step, at the evaluations that all runs have, and at the end."""
     tables: list[dict[int, float]] = []
     places: list[dict[int, float]] = []
     for run in runs:
@@ -81,7 +93,7 @@ def accuracy(runs: Sequence[Files], axis: Axis) -> list[Point]:
         end = table.pop(last, None) if after is None else after
         table.pop(last, None)
         tables.append({step: value for step, value in {0: before, **table, END: end}.items() if value is not None})
-        places.append({**at, 0: 0.0, END: at[last]})
+        places.append({**at, 0: _before(run, axis), END: at[last]})
     return _mean(tables, places, share=True)
 
 

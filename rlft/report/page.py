@@ -8,7 +8,7 @@ from typing import Any
 from rlft.base import UserError
 from rlft.report import commands
 from rlft.report.chart import Frame, Line, Point, chart, legend
-from rlft.report.curves import STEPS, accuracy, over_seeds, thin
+from rlft.report.curves import STEPS, accuracy, money, over_seeds, thin
 from rlft.report.files import Files, flat
 from rlft.report.flips import Side, flips
 from rlft.report.frame import Section, about, command, document, folded, notes, table, tiles
@@ -69,7 +69,12 @@ def page(run: Files) -> str:
 def _state(run: Files) -> str:
     done = max((step for steps, _ in run.curves.values() for step in steps), default=0)
     wanted = flat(run.config).get("trainer.steps")
-    return f"{run.summary.get('status', 'not finished')} after {run.summary.get('steps', done)} of {wanted} steps"
+    status, steps = run.summary.get("status", "not finished"), run.summary.get("steps", done)
+    budget = run.summary.get("budget") or {}
+    if budget.get("unit"):
+        spent = f"{money(budget['unit'], budget['spent'])} of {money(budget['unit'], budget['amount'])}"
+        return f"{status} after {steps} steps, {spent} {budget['unit'].replace('_', ' ')}"
+    return f"{status} after {steps} of {wanted} steps"
 
 
 def _result(run: Files) -> Section:

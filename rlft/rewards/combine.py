@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from rlft.base import Completion, Group, Query, Reward, RewardFunction, UserError
+from rlft.base import Completion, Group, Query, Reading, Reward, RewardFunction, UserError
 from rlft.rewards.common import Scored
 
 
@@ -41,6 +41,13 @@ class Combine(Scored):
     @property
     def name(self) -> str:
         return " + ".join(f"{self.weights[name]:g}·{part.name}" for name, part in self.parts.items())
+
+    @property
+    def judges(self) -> bool:
+        return any(part.judges for part in self.parts.values())
+
+    def readings(self) -> list[Reading]:
+        return [reading for part in self.parts.values() for reading in part.readings()]
 
     def rate(self, query: Query, completions: tuple[Completion, ...]) -> list[Reward]:
         return list(self.score([Group(query, completions)])[0].rewards)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 
-from rlft.base import Completion, Group, Query, Reward, RunError, UserError
+from rlft.base import Completion, Group, Query, Reading, Reward, RunError, UserError
 from rlft.rewards.common import Scored
 
 
@@ -34,6 +34,10 @@ class RewardModel(Scored):
         if self.batch_size < 1:
             raise UserError(f"reward.batch_size={self.batch_size}: at least 1 is needed")
         self._loaded: tuple[Any, Any] | None = None
+        self._read = [0, 0, 0]
+
+    def readings(self) -> list[Reading]:
+        return [Reading(self._loaded[0], *self._read)] if self._loaded else []
 
     def rate(self, query: Query, completions: tuple[Completion, ...]) -> list[Reward]:
         return list(self.score([Group(query, completions)])[0].rewards)
@@ -57,6 +61,8 @@ class RewardModel(Scored):
         self._loaded = self._loaded or self._load()
         model, tokenizer = self._loaded
         tokens = [self._tokens(model, tokenizer, query, completion) for query, completion in pairs]
+        for row in tokens:
+            self._read = [a + b for a, b in zip(self._read, (len(row), len(row) * (len(row) + 1) // 2, 1), strict=True)]
         scores = [0.0] * len(pairs)
         order = sorted(range(len(pairs)), key=lambda row: len(tokens[row]))  # rows of like length share their padding
         for start in range(0, len(order), self.batch_size):

@@ -13,6 +13,10 @@ class Implicit(Scored):
 
     label: ClassVar[str] = "implicit"
 
+    @property
+    def judges(self) -> bool:
+        return False
+
     def rate(self, query: Query, completions: tuple[Completion, ...]) -> list[Reward]:
         return [Reward(1.0, {self.label: 1.0}) for _ in completions]
 
@@ -57,6 +61,10 @@ class PreferenceLabel(Scored):
     """
 
     label: ClassVar[str] = "preference"
+
+    @property
+    def judges(self) -> bool:
+        return False
 
     def rate(self, query: Query, completions: tuple[Completion, ...]) -> list[Reward]:
         if len(completions) != 2:

@@ -19,7 +19,7 @@ class Measured:
         steps: it took. prompt, completion, sampled, longest, answer: mean lengths, tokens; None where there are none.
         acceptance, all_right, all_wrong: shares of completions and of groups, over all steps.
         questions: asked in an evaluation.
-        distinct: rows trained that the reference had not scored before.
+        distinct: rows trained that the reference had not scored before; None where nothing tells.
         flops, memory: of the run, bytes. seconds: of its steps. rollout: seconds of sampling, which is part of the
             steps only where they sample; what is sampled once may also have been read from the cache, in no time.
     """
@@ -34,7 +34,7 @@ class Measured:
     all_right: float
     all_wrong: float
     questions: int
-    distinct: int
+    distinct: int | None
     flops: float
     memory: float
     seconds: float
@@ -61,7 +61,7 @@ class Measured:
         lower, upper = (replace(bound, **fixed) for bound in bounds)
         if same:
             return replace(lower, distinct=self.distinct), replace(upper, distinct=self.distinct)
-        return replace(lower, distinct=lower.distinct and max(lower.distinct, self.distinct)), upper
+        return replace(lower, distinct=lower.distinct and max(lower.distinct, self.distinct or 0)), upper
 
 
 def read_run(folder: Path, work: Work, pool: int) -> Measured:
@@ -101,7 +101,7 @@ def read_run(folder: Path, work: Work, pool: int) -> Measured:
         all_right=mean("group/all_right"),
         all_wrong=mean("group/all_wrong"),
         questions=(summary.get("eval") or {}).get("n", 0),
-        distinct=totals.get("reference_rows") or totals["reward_calls"],
+        distinct=totals.get("reference_rows") or totals["reward_calls"] or None,
         flops=totals["flops"],
         memory=summary["peak_memory_bytes"],
         seconds=steps,

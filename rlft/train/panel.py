@@ -92,16 +92,17 @@ class Panel:
     On a terminal it redraws one panel in place; elsewhere it prints a line per step, so that a log file stays legible.
     """
 
-    def __init__(self, console: Console, total_steps: int, head: str) -> None:
+    def __init__(self, console: Console, goal: int | str, head: str) -> None:
         """Prepares the display.
 
         Args:
             console: where to draw; its `is_terminal` decides between panel and lines.
-            total_steps: the steps of the whole run, those done before a resume included.
+            goal: the steps of the whole run, those done before a resume included; or a budget in words.
             head: the run's triple, on top of the panel; a log has it in its first line already.
         """
         self._console = console
-        self._total = total_steps
+        self._goal = goal
+        self._share = 0.0
         self._head = head
         self._metrics: Metrics = {}
         self._done = 0
@@ -122,9 +123,11 @@ class Panel:
             self._live.stop()
             self._live = None
 
-    def step(self, metrics: Metrics, done: int) -> None:
-        """Shows a step's metrics (the keys of metrics.jsonl; those missing are not shown). `done` steps are behind."""
+    def step(self, metrics: Metrics, done: int, spent: float = 0.0) -> None:
+        """Shows a step's metrics (the keys of metrics.jsonl; those missing are not shown). `done` steps are behind, and
+        `spent`, of a budget, is the share that is gone."""
         self._metrics, self._done = metrics, done
+        self._share = done / self._goal if isinstance(self._goal, int) else spent
         if "time/step_s" in metrics:
             self._seconds.append(metrics["time/step_s"])
         if self._live is not None:
@@ -132,7 +135,7 @@ class Panel:
             return
         texts = [f"{label} {text}" for label, text in cells(metrics)]
         left = self._left()
-        self._line(" · ".join([f"step {done}/{self._total}", *texts, *([f"ETA {left}"] if left else [])]))
+        self._line(" · ".join([self._where(), *texts, *([f"ETA {left}"] if left else [])]))
 
     def note(self, text: str) -> None:
         """Prints a line that stays, above the panel."""
@@ -155,9 +158,14 @@ class Panel:
 
     def _left(self) -> str | None:
         """Returns the time to the end, from the mean duration of the latest steps."""
-        if not self._seconds or self._done >= self._total:
+        if not self._seconds or not 0 < self._share < 1:
             return None
-        return _duration((self._total - self._done) * sum(self._seconds) / len(self._seconds))
+        return _duration(self._done * (1 / self._share - 1) * sum(self._seconds) / len(self._seconds))
+
+    def _where(self) -> str:
+        if isinstance(self._goal, int):
+            return f"step {self._done}/{self._goal}"
+        return f"step {self._done} · {_percent(self._share)} of {self._goal}"
 
     def _draw(self) -> Box:
         left = self._left()
@@ -166,8 +174,8 @@ class Panel:
         progress.add_column(ratio=1)
         progress.add_column(no_wrap=True)
         progress.add_row(
-            f"step {self._done}/{self._total}",
-            ProgressBar(total=max(1, self._total), completed=self._done),
+            self._where(),
+            ProgressBar(total=1.0, completed=min(1.0, self._share)),
             f"ETA {left}" if left else "",
         )
         shown = cells(self._metrics)

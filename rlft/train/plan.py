@@ -7,6 +7,7 @@ from typing import Any
 from rlft.base import Algorithm, DataSource, RewardFunction
 from rlft.models.config import ModelConfig
 from rlft.models.rollout import Rollout
+from rlft.train.budget import Budget
 from rlft.train.config import TrainerConfig
 
 
@@ -18,6 +19,7 @@ class Plan:
         source, reward, algorithm: the triple.
         model, trainer: settings of the model and of the loop.
         rollout: who draws completions.
+        budget: what the run may spend.
         seed: fixes every draw.
         run_dir: where the run writes.
         recipe, method: the names chosen for the groups `recipe` and `algorithm`, e.g. "grpo_math" and "grpo".
@@ -30,6 +32,7 @@ class Plan:
     model: ModelConfig
     trainer: TrainerConfig
     rollout: Rollout
+    budget: Budget
     seed: int
     run_dir: Path
     recipe: str
@@ -38,6 +41,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.rollout.check(self.source, self.model, self.trainer.processes)
+        self.budget.check(self.source, self.reward)
 
     def triple(self) -> str:
         """Returns the line that heads every run: data source, reward, algorithm and its coefficient."""

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from rlft.base import Group, RunError
 from rlft.train import checkpoint, run_dir
-from rlft.train.bill import Bill
+from rlft.train.bill import Bill, spent_before
 from rlft.train.collate import collate
 from rlft.train.examination import Examination
 from rlft.train.memory import give_back_memory, is_out_of_memory, out_of_memory_advice
@@ -79,7 +79,10 @@ class _Run:
         self.session, self.console, self.interrupted = session, console, interrupted
         self.plan, self.dir = session.plan, session.plan.run_dir
         self.first = session.processes.first
-        self.progress = Progress(bill=Bill(seconds=session.data_seconds))
+        self.meter = session.meter
+        seconds = session.data_seconds + self.plan.source.spared_seconds
+        self.progress = Progress(bill=Bill(seconds=seconds, warm_start=spent_before(self.plan.model)))
+        self.judged = (0, 0.0)  # reward calls and their FLOPs that are on the bill
         self.saved: int | None = None  # the step of the newest checkpoint; none is ever replaced
         self.examination = Examination(session)
 
@@ -91,6 +94,8 @@ class _Run:
             run_dir.clear(self.dir)  # what a run that died here left: its baseline may be another model's
         self.session.processes.wait()
         start = self.progress.step
+        if start == 0:
+            self.meter.start(self._spent())
         if self.first:
             run_dir.write_config(self.dir, self.plan.config)
             self.metrics = run_dir.Lines(self.dir / "metrics.jsonl", start)
@@ -102,7 +107,9 @@ class _Run:
             self.session.accelerator.init_trackers("rlft", config={"recipe": self.plan.recipe, "seed": self.plan.seed})
         self.examination.before()
         quiet = Console(quiet=True)
-        with Panel(self.console if self.first else quiet, trainer.steps, self.plan.triple()) as panel:
+        budget = self.plan.budget
+        goal = f"{budget.amount:g} {budget.unit}" if budget.unit else trainer.steps
+        with Panel(self.console if self.first else quiet, goal, self.plan.triple()) as panel:
             status = self._steps(panel)
         self._save()
         summary = self._finish(status)
@@ -113,24 +120,33 @@ class _Run:
 
     def _steps(self, panel: Panel) -> str:
         trainer = self.plan.trainer
-        while self.progress.step < trainer.steps:
+        while not self._over():
             if trainer.patience and self.progress.since_best >= trainer.patience:
                 panel.note(f"no better accuracy in {trainer.patience} evaluations: ending early")
                 break
             began = time.perf_counter()
             metrics, groups = self._step()
+            metrics["time/step_s"] = time.perf_counter() - began
+            self.progress.bill.seconds += metrics["time/step_s"]
+            self.meter.read(self._spent())
             done = self.progress.step
             if trainer.eval_every and done % trainer.eval_every == 0 and self.examination.queries:
                 metrics["eval/accuracy"] = self.examination.now()
                 self._note_accuracy(metrics["eval/accuracy"])
-            metrics["time/step_s"] = time.perf_counter() - began
-            self.progress.bill.seconds += metrics["time/step_s"]
             self._log(panel, metrics, groups)
             if self.interrupted() or done == trainer.stop_after:
                 return "stopped"
             if trainer.save_every and done % trainer.save_every == 0:
                 self._save()
         return "finished"
+
+    def _over(self) -> bool:
+        """Whether the budget is spent or, without one, the steps are done."""
+        return self.meter.share >= 1 if self.plan.budget.unit else self.progress.step >= self.plan.trainer.steps
+
+    def _spent(self) -> float:
+        unit = self.plan.budget.unit
+        return self.progress.bill.total(unit) if unit else 0.0
 
     def _step(self) -> tuple[dict[str, Any], list[Group]]:
         session, trainer, source = self.session, self.plan.trainer, self.plan.source
@@ -154,6 +170,9 @@ class _Run:
         moved = ~self.plan.algorithm.vanishes(batch) & (not frozen)
         ran = {name: role.ran(batch) for name, role in session.roles.items()}
         bill.batch(batch, moved, session.shape, ran, trainer.epochs, session.way)
+        judged = (session.reward_calls, session.reward_flops())
+        bill.judging(judged[0] - self.judged[0], judged[1] - self.judged[1])
+        self.judged = judged
         times = [b - a for a, b in pairwise(marks)]
         return {
             "step": step + 1,
@@ -173,7 +192,7 @@ class _Run:
             self.metrics.add(line(metrics))
             self.samples.add(*run_dir.sample_records(groups, done, self.plan.seed))
         known = {k: float(v) for k, v in metrics.items() if v is not None}
-        panel.step(known, done)
+        panel.step(known, done, self.meter.share)
         every = self.plan.trainer.sample_every
         if every and done % every == 0:
             group = groups[0]
@@ -197,6 +216,7 @@ class _Run:
                 "session": self.session.state_dict(),
                 "step": progress.step,
                 "bill": progress.bill.as_dict(),
+                "largest_batch": self.meter.largest,
                 "best": progress.best,
                 "since_best": progress.since_best,
                 "phase": "between steps",
@@ -214,7 +234,9 @@ class _Run:
             return
         state = checkpoint.load(newest)
         self.session.load_state_dict(state["session"])
-        self.progress = Progress(state["step"], Bill(**state["bill"]), state["best"], state["since_best"])
+        self.progress = Progress(state["step"], Bill.of(state["bill"]), state["best"], state["since_best"])
+        self.meter.spent, self.meter.largest = self._spent(), state["largest_batch"]
+        self.judged = (self.session.reward_calls, self.session.reward_flops())
         self.saved = self.progress.step
         self.session.say(f"resuming after step {self.progress.step}")
 
@@ -230,6 +252,7 @@ class _Run:
             "status": status,
             "run_dir": str(self.dir),
             "eval": result,
+            "budget": self.meter.as_dict(),
             "totals": progress.bill.as_dict(),
             "peak_memory_bytes": peak_memory(),
         }

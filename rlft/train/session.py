@@ -1,5 +1,6 @@
 """Everything a plan becomes when it is set up: device, model, sampler, roles, optimiser and data."""
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,6 +23,8 @@ from rlft.models.policy import Policy
 from rlft.models.roles import OldPolicyRole, Reference, ReferenceRole
 from rlft.models.rollout import Setting
 from rlft.models.row_cache import RowCache
+from rlft.train.bill import reading_flops
+from rlft.train.budget import Meter
 from rlft.train.loop import Learner
 from rlft.train.memory import keep_freed_memory, resolve
 from rlft.train.plan import Plan
@@ -34,7 +37,9 @@ class Session:
 
     Attributes:
         plan: with "auto" values resolved.
+        meter: of the budget.
         data_seconds: what binding the data took; where completions are sampled once, that is most of their cost.
+        reward_calls: completions judged since it was set up.
     """
 
     plan: Plan
@@ -46,7 +51,9 @@ class Session:
     roles: dict[str, Role]
     learner: Learner
     say: Callable[[str], None]
+    meter: Meter
     data_seconds: float = 0.0
+    reward_calls: int = 0
 
     @cached_property
     def shape(self) -> Shape:
@@ -62,7 +69,14 @@ class Session:
     def score(self, groups: list[Group]) -> list[Group]:
         """Returns groups scored and transformed, each process having scored its share."""
         reward = self.plan.reward
+        self.reward_calls += sum(len(group.completions) for group in groups) if reward.judges else 0
         return reward.finish(self.processes.gather(reward.score(self.processes.share(groups))))
+
+    def reward_flops(self) -> float:
+        """Returns the FLOPs of the reward's models since it was set up, over all processes; collective."""
+        flops = torch.tensor([reading_flops(self.plan.reward.readings())], dtype=torch.float64)
+        self.processes.add([flops])
+        return flops.item()
 
     def state_dict(self) -> dict[str, Any]:
         """Returns what a checkpoint must hold of models, optimisers and data."""
@@ -112,7 +126,9 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     betas = (trainer.beta1, trainer.beta2)
     optimizer = MasterAdamW(parameters, trainer.learning_rate, betas, trainer.weight_decay)
     total = trainer.steps * trainer.epochs * trainer.mini_batches
-    scheduler = LambdaLR(optimizer.adamw, schedule(trainer.schedule, trainer.warmup_steps, total))
+    meter = Meter(plan.budget)
+    spent = None if plan.budget.unit is None else lambda: meter.share
+    scheduler = LambdaLR(optimizer.adamw, schedule(trainer.schedule, trainer.warmup_steps, total, spent))
     correction = plan.rollout.correction if plan.source.on_policy else None
     roles = _roles(plan, policy, reference, tokens, processes) if training else {}
     learner = Learner(
@@ -130,7 +146,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         dropout=has_dropout(loaded.model),
         correction=correction,
     )
-    session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say)
+    session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say, meter)
     began = time.perf_counter()
     plan.source.bind(
         Context(
@@ -161,8 +177,10 @@ def _accelerator(plan: Plan) -> Accelerator:
     if any(name not in LoggerType.list() for name in trackers):
         raise UserError(f"trainer.trackers={trackers}: accelerate has {', '.join(LoggerType.list())}")
     on_cuda = torch.cuda.is_available() and plan.trainer.device == "auto"
-    # Gradients are added up on the device, small tallies on the CPU: both need a backend.
-    backends: list[Any] = [InitProcessGroupKwargs(backend="cpu:gloo,cuda:nccl")] if on_cuda else []
+    # Gradients are added up on the device, small tallies on the CPU: both need a backend. Alone there is no group, and
+    # accelerate takes the mention of one for its being there.
+    together = on_cuda and "WORLD_SIZE" in os.environ
+    backends: list[Any] = [InitProcessGroupKwargs(backend="cpu:gloo,cuda:nccl")] if together else []
     accelerator = Accelerator(
         kwargs_handlers=backends,
         cpu=plan.trainer.device == "cpu",

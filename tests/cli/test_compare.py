@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from rlft.cli.compare import read
 from rlft.cli.main import main
 from rlft.cli.options import Arguments, Usage
+from rlft.cli.sweep import Job
 
 
 def test_recipes_and_seeds_are_read_apart_from_the_recipes_own_words() -> None:
@@ -36,6 +38,8 @@ def test_recipes_and_seeds_are_read_apart_from_the_recipes_own_words() -> None:
         (["recipes=[a]", "trainer.eval_size=0"], [], "asked held-out questions"),
         (["recipes=[a]", "trainer.stop_after=5"], [], "takes finished runs"),
         (["recipes=[a]", "output_dir=x"], [], "a directory of its own"),
+        (["recipes=[a]", "tune=trainer.learning_rate=1e-4"], [], "expected values to try"),
+        (["hydra/launcher=joblib"], ["a", "b"], "hydra/launcher=joblib: `rlft compare` takes run directories"),
         (["allow_mismatch=yes"], ["a", "b"], "expected true or false"),
     ],
 )
@@ -45,33 +49,103 @@ def test_what_makes_no_sense_is_said_before_anything_runs(words: list[str], name
     assert told in str(error.value)
 
 
-def test_recipes_are_run_by_a_sweep_and_what_failed_is_left_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    swept: list[Arguments] = []
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Stands in for what runs jobs and compares them; returns what they were given."""
+    given = SimpleNamespace(jobs=[], launcher=[], compared={}, dead=set(), accuracy=lambda job: 0.5)
 
-    def sweep(arguments: Arguments) -> tuple[int, dict[str, object]]:
-        swept.append(arguments)
-        rows = [{"overrides": name, "run_dir": f"runs/{name}", "status": "finished"} for name in alive]
-        rows += [{"overrides": name, "run_dir": f"runs/{name}", "status": "failed", "error": "NaN"} for name in dead]
-        return 1, {"status": "failed", "failed": len(dead), "runs": rows}
+    def run_jobs(jobs: list[Job], arguments: Arguments, launcher: list[str]) -> tuple[int, dict[str, object]]:
+        given.jobs += jobs
+        given.launcher = launcher
+        rows: list[dict[str, Any]] = []
+        for job in jobs:
+            row = {"overrides": job.varied, "run_dir": str(job.run_dir), "status": "finished"}
+            if job.config["recipe"] in given.dead:
+                row |= {"status": "failed", "error": "NaN"}
+            else:
+                job.run_dir.mkdir(parents=True, exist_ok=True)
+                summary = {
+                    "run_dir": str(job.run_dir), "eval": {"accuracy_after": given.accuracy(job), "n": 40},
+                    "totals": {"flops": 1e12, "seconds": 3.0},
+                }  # fmt: skip
+                (job.run_dir / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+            rows.append(row)
+        return int(bool(given.dead)), {"runs": rows}
 
-    def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool, failed: list[str]) -> dict[str, Any]:
-        return {"dirs": [str(path) for path in run_dirs], "mismatch": allow_mismatch, "failed": failed}
+    def compare(run_dirs: list[Path], out: Path, **options: Any) -> dict[str, Any]:
+        given.compared = {"dirs": run_dirs, **options}
+        return {"compared": len(run_dirs)}
 
-    monkeypatch.setattr("rlft.cli.sweep.sweep", sweep)
+    monkeypatch.setattr("rlft.cli.sweep.run_jobs", run_jobs)
+    monkeypatch.setattr("rlft.cli.tune.run_jobs", run_jobs)
     monkeypatch.setattr("rlft.comparison.compare", compare)
     monkeypatch.setattr("rlft.comparison.render", lambda result, console: None)
-    alive, dead = ["a", "c"], ["b"]
-    words = ["recipes=[sft_math,grpo_math]", "seeds=2", "trainer.steps=3", "--plugin", "mine"]
-    assert main(["compare", *words, "--out", str(tmp_path), "--json"]) == 1
-    assert swept[0].overrides == ["recipe=sft_math,grpo_math", "seed=0,1", "trainer.steps=3"]
-    assert swept[0].plugins == ("mine",)
-    told = {"dirs": ["runs/a", "runs/c"], "mismatch": False, "failed": ["b (runs/b): NaN"]}
-    assert json.loads(capsys.readouterr().out) == told
-    alive, dead = ["a"], ["b"]
-    assert main(["compare", *words, "--out", str(tmp_path)]) == 1  # a failure, not a mistake in what was typed
-    assert "the same command runs these again: b (runs/b): NaN" in capsys.readouterr().err
+    monkeypatch.chdir(tmp_path)
+    return given
+
+
+def test_every_recipe_is_run_with_every_seed_and_what_failed_is_left_out(
+    runs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["recipes=[sft_math,grpo_math]", "seeds=2", "budget.flops=1e14", "hydra/launcher=joblib"]
+    assert main(["compare", *words, "--json"]) == 0
+    assert [job.varied for job in runs.jobs] == [
+        f"recipe={recipe} seed={seed}" for recipe in ("sft_math", "grpo_math") for seed in (0, 1)
+    ]
+    assert runs.launcher == ["hydra/launcher=joblib"]
+    assert runs.compared == {
+        "dirs": [job.run_dir for job in runs.jobs], "allow_mismatch": False, "failed": [], "tuning": []
+    }  # fmt: skip
+    assert json.loads(capsys.readouterr().out) == {"compared": 4}
+    runs.dead = {"sft_math"}
+    assert main(["compare", *words]) == 1
+    told = runs.compared["failed"]
+    assert len(told) == 2 and told[0].startswith("recipe=sft_math seed=0 (runs/sft_math-") and told[0].endswith("NaN")
+    runs.dead = {"sft_math", "grpo_math"}
+    assert main(["compare", *words]) == 1  # a failure, not a mistake in what was typed
+    assert "the same command runs these again: recipe=sft_math seed=0" in capsys.readouterr().err
+
+
+def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: Any) -> None:
+    best = {"sft_math": 3e-4, "grpo_math": 1e-4}
+    runs.accuracy = lambda job: 0.7 if job.config["trainer"]["learning_rate"] == best[job.config["recipe"]] else 0.4
+    words = ["recipes=[sft_math,grpo_math]", "seeds=2", "tune=trainer.learning_rate=1e-4,3e-4", "trainer.steps=2"]
+    assert main(["compare", *words]) == 0
+    trials, final = runs.jobs[:4], runs.jobs[4:]
+    assert {job.config["seed"] for job in trials} == {2}
+    assert {job.config["data"]["evaluate_on"] for job in trials} == {"validation"}
+    assert {job.config["data"]["evaluate_on"] for job in final} == {"held_out"}
+    assert {job.config["data"]["validation_share"] for job in runs.jobs} == {0.05}
+    assert [(job.config["recipe"], job.config["seed"]) for job in final] == [
+        (recipe, seed) for recipe in best for seed in (0, 1)
+    ]
+    assert all(job.config["trainer"]["learning_rate"] == best[job.config["recipe"]] for job in final)
+    told = runs.compared["tuning"][0]
+    assert (told["recipe"], told["chosen"]) == ("sft_math", "trainer.learning_rate=0.0003")
+    assert [(t["words"], t["accuracy"], t["n"], t["flops"]) for t in told["trials"]] == [
+        (["trainer.learning_rate=0.0001"], 0.4, 40, 1e12), (["trainer.learning_rate=0.0003"], 0.7, 40, 1e12)
+    ]  # fmt: skip
+    runs.dead = {"grpo_math"}
+    assert main(["compare", *words, "seeds=3"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["recipes=[sft_math,grpo_gsm8k]", "data.train_file=x.jsonl"], "differ in model.path (sft_math: embedded"),
+        (["recipes=[grpo_math]", "data.max_completion_tokens=8,16"], "differ in data.max_completion_tokens"),
+        (["recipes=[sft_math,grpo_math]", "budget.generated_tokens=900"], "cannot be spent by data recorded"),
+    ],
+)
+def test_recipes_that_cannot_be_compared_are_refused_before_anything_runs(
+    words: list[str], told: str, runs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["compare", *words]) == 2
+    assert told in capsys.readouterr().err
+    assert not runs.jobs
+    if "differ" in told:
+        assert main(["compare", *words, "allow_mismatch=true"]) == 0
+        assert runs.jobs and runs.compared["allow_mismatch"]
 
 
 def test_a_mistake_in_a_recipe_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,11 +24,11 @@ def test_the_jobs_are_the_product() -> None:
 
 def test_every_job_has_a_directory(tmp_path: Path) -> None:
     words = ["recipe=grpo_math", "algorithm.beta=0,0.04", f"output_dir={tmp_path}/all runs"]
-    jobs = plan_jobs(Arguments(words, []))
+    jobs = plan_jobs(Arguments(words, []), words)
     assert [job.varied for job in jobs] == ["algorithm.beta=0", "algorithm.beta=0.04"]
     assert len({job.run_dir for job in jobs}) == 2
     assert all(job.run_dir.parent == tmp_path / "all runs" for job in jobs)
-    again = plan_jobs(Arguments(jobs[0].words, []))
+    again = plan_jobs(Arguments(jobs[0].words, []), jobs[0].words)
     assert again[0].run_dir == jobs[0].run_dir
 
 

@@ -125,7 +125,7 @@ def test_every_file_is_written_and_holds_the_same_numbers(tmp_path: Path) -> Non
     assert float(rows[0]["gain_low"]) == result["methods"][0]["gain_interval"][0]
     page = (out / "compare.md").read_text(encoding="utf-8")
     assert page.index("grpo beats sft") < page.index("| grpo |")
-    assert "| +40.0% [30.2, 49.8] | 5.0% | 12,345 | 6,789 | 1.5 min |" in page
+    assert "| +40.0% [30.2, 49.8] | 5.0% | 12,345 | 6,789 | – | 1.5 min |" in page
     assert (out / "compare.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -10,7 +10,7 @@ from compared import run
 from pages import COMPARISON, Page, check
 from written import EVIL, jsonl, step, written
 
-from rlft.comparison import compare, web
+from rlft.comparison import compare
 from rlft.comparison.web.method import methods
 from rlft.comparison.web.plots import front
 from rlft.comparison.web.verdict import headline
@@ -180,12 +180,26 @@ def test_mismatches_failures_and_notes_are_on_the_page(tmp_path: Path) -> None:
     assert "The runs have no metrics.jsonl." in page.text["curves"]
 
 
-def test_a_budget_is_shown_where_there_is_one(tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    result = compare([written(tmp_path / "a", 10), written(tmp_path / "b", 12, method="sft")], out)
-    file = tmp_path / "page.html"
-    file.write_text(web.page(result | {"budget": {"unit": "flops", "amount": 2e15}}, out), encoding="utf-8")
-    assert "Equal budget: 2P FLOPs each." in check(file, COMPARISON).text["leaderboard"]
+def test_a_budget_is_shown_and_curves_are_drawn_against_it(tmp_path: Path) -> None:
+    paths = [written(tmp_path / "a", 10), written(tmp_path / "b", 12, method="sft", warm_start={"trained_tokens": 30})]
+    for path in paths:
+        summary = json.loads((path / "summary.json").read_text())
+        summary["budget"] = {"unit": "trained_tokens", "amount": 2e4, "spent": 2e4}
+        (path / "summary.json").write_text(json.dumps(summary))
+    page = compared(tmp_path, *paths)
+    assert "All had an equal budget of 20k trained tokens." in page.text["leaderboard"]
+    assert [button["id"] for button in page.tags["input"] if "checked" in button] == ["by-trained"]
+    assert "sft · at 50: 60.0%" in page.text["curves"]  # 20 of its own after a warm start of 30
+    assert "grpo · at 20: 50.0%" in page.text["curves"]
+
+
+def test_what_flops_went_to_and_what_was_tuned_is_told(tmp_path: Path) -> None:
+    parts = {"rollout": 3e12, "backward": 1e12}
+    paths = [written(tmp_path / "a", 10, flops_by_part=parts), written(tmp_path / "b", 12, method="sft")]
+    trial = {"words": "x=1", "accuracy": 0.5, "n": 7, "path": "runs/t", "flops": 2e9, "seconds": 1.0}
+    page = compared(tmp_path, *paths, tuning=[{"recipe": "grpo_math", "chosen": "x=1", "trials": [trial]}])
+    assert "methodrolloutbackwardsft00grpo3T1T" in page.text["leaderboard"]
+    assert "grpo_math takes x=1, the best of 1 on 7 validation questions" in page.text["verdict"]
 
 
 def pair(better: str, other: str, decided: bool, difference: float = 0.1, p: float | None = 0.01) -> dict[str, Any]:

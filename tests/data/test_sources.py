@@ -225,6 +225,8 @@ def test_preferences_pair_within_a_row_and_labels_within_a_question(write: Write
         (lambda f: Recorded(train_file=f, prompt="Solve it."), r"data\.prompt='Solve it\.': expected .*{question}"),
         (lambda f: Recorded(train_file=f, completion="{anwser}"), r"data\.completion='\{anwser\}': expected {answer}"),
         (lambda f: Recorded(train_file=f, held_out_share=1.0), "data.held_out_share=1.0: expected a share"),
+        (lambda f: Recorded(train_file=f, validation_share=0.96), "data.validation_share=0.96: expected a share"),
+        (lambda f: Recorded(train_file=f, evaluate_on="validation"), "type e.g. data.validation_share=0.05"),
         (lambda f: Recorded(train_file=f, max_prompt_tokens=0), "data.max_prompt_tokens=0: expected a whole number"),
         (lambda f: Recorded(train_file=f, over_long="cut"), "data.over_long=cut: expected one of drop, refuse"),
         (lambda f: Online(train_file=f, samples_per_prompt=0), "data.samples_per_prompt=0: expected"),

@@ -44,3 +44,29 @@ def test_disjoint_stable_and_independent_of_order_and_seed(
     assert not set(held) & drawn
     assert set(held) | drawn == {question_id(text) for text in texts}
     assert (held, drawn) == split(data.draw(st.permutations(texts)), 7, shuffle=False, prompt="Q: {question}")
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_validation_questions_are_neither_trained_nor_tested_on(apart: bool, tmp_path: Path, context: Any) -> None:
+    """Nor do they change which questions are held out."""
+    rows = [json.dumps({"question": f"question {n}", "answer": "1"}) + "\n" for n in range(300)]
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    train.write_text("".join(rows))
+    test.write_text("".join(rows[:30]))
+
+    def parts(**fields: Any) -> tuple[set[str], set[str]]:
+        source = Online(
+            train_file=str(train), eval_file=str(test) if apart else None, held_out_share=0.2, samples_per_prompt=1,
+            **fields,
+        )  # fmt: skip
+        source.bind(context())
+        return {g.query.id for g in source.next(source.rows)}, {q.id for q in source.held_out()}
+
+    everything, tested = parts()
+    trained, still_tested = parts(validation_share=0.3)
+    chosen_from, validation = parts(validation_share=0.3, evaluate_on="validation")
+    assert still_tested == tested and chosen_from == trained
+    assert everything == trained | validation and not (trained & validation or tested & validation)
+    start = 0.0 if apart else 0.2
+    assert validation == {key for key in everything if start <= bucket(key) < start + 0.3}
+    assert 50 < len(validation) < 130

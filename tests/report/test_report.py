@@ -80,6 +80,12 @@ def test_a_stopped_run_has_a_page_that_says_how_to_go_on(tmp_path: Path) -> None
     assert "have no answers to the same questions on disk" in page.text["flips"]
 
 
+def test_a_run_with_a_budget_says_what_it_spent(tmp_path: Path) -> None:
+    path = written(tmp_path / "run", 12)
+    change(path, budget={"unit": "generated_tokens", "amount": 5000, "spent": 5100, "largest_batch": 200})
+    assert "finished after 4 steps, 5.1k of 5k generated tokens" in report(path).source
+
+
 def test_a_run_that_has_only_just_begun_has_a_page(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("recipe: grpo_math\nseed: 0\ntrainer:\n  steps: 5\n")
     page = report(tmp_path)

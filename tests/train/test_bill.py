@@ -1,11 +1,15 @@
 """The bill of a run: tokens and FLOPs, added up batch by batch."""
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 from tiny import make_batch
 
+from rlft.models.config import ModelConfig
 from rlft.models.flops import Shape, Tokens, Way, sampling_flops, step_flops
-from rlft.train.bill import Bill
+from rlft.train.bill import Bill, spent_before
 
 SHAPE = Shape(body=1000, head=100, adapter=10, merge=7, attention=2, whole=False)
 BATCH = make_batch([[1, 2, 3], [4]], [[[5, 6], [7]], [[8, 9, 8]]], holes=((2, 0),))
@@ -16,7 +20,8 @@ def test_a_batch_is_counted_by_the_closed_formulas() -> None:
     bill.batch(BATCH, torch.tensor([True, True, True]), SHAPE, {"reference": BATCH}, 2, Way())
     tokens = Tokens.of(BATCH)
     assert bill.flops == sum(step_flops(SHAPE, {"reference": tokens}, tokens, 2).values())
-    assert (bill.trained_tokens, bill.prompts, bill.prompt_tokens, bill.reward_calls) == (10, 2, 4, 3)
+    assert bill.flops_by_part == step_flops(SHAPE, {"reference": tokens}, tokens, 2)
+    assert (bill.trained_tokens, bill.prompts, bill.prompt_tokens) == (10, 2, 4)
 
 
 def test_whole_sequences_that_are_recomputed_are_counted_as_they_run() -> None:
@@ -61,3 +66,27 @@ def test_what_all_prompts_begin_with_is_counted_once_for_those_that_go_together(
     bill.sampling(6, 63, batch, SHAPE, one)
     assert bill.flops == sampling_flops(SHAPE, one.read(batch), merges=1)
     assert bill.prefilled_tokens == 63
+
+
+def test_the_parts_are_the_whole() -> None:
+    bill = Bill(seconds=2.0)
+    bill.sampling(6, 4, BATCH, SHAPE, Way())
+    bill.batch(BATCH, torch.tensor([True, True, True]), SHAPE, {"reference": BATCH, "critic": BATCH}, 1, Way())
+    bill.judging(3, 500.0)
+    bill.judging(2, 0.0)
+    assert bill.flops_by_part.keys() == {"rollout", "reference", "critic", "forward", "backward", "reward"}
+    assert bill.flops_by_part["reward"] == 500
+    assert bill.flops == sum(bill.flops_by_part.values()) == bill.as_dict()["flops"]
+    assert bill.reward_calls == 5
+    assert Bill.of(json.loads(json.dumps(bill.as_dict()))) == bill
+
+
+def test_a_warm_start_is_spent_as_well(tmp_path: Path) -> None:
+    totals = {"flops": 100.0, "generated_tokens": 7, "flops_by_part": {"forward": 100.0}, "warm_start": {"flops": 20.0}}
+    (tmp_path / "summary.json").write_text(json.dumps({"totals": totals}), encoding="utf-8")
+    before = spent_before(ModelConfig(adapter_path=str(tmp_path / "adapter")))
+    assert before == {"flops": 120, "generated_tokens": 7}
+    bill = Bill(generated_tokens=5, warm_start=before)
+    bill.judging(0, 3.0)
+    assert (bill.total("flops"), bill.total("generated_tokens"), bill.total("seconds")) == (123, 12, 0)
+    assert spent_before(ModelConfig()) == spent_before(ModelConfig(path=str(tmp_path / "no" / "model"))) == {}

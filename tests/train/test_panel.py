@@ -47,7 +47,7 @@ def written(console: Console) -> str:
 
 def test_a_step_is_one_plain_line_without_a_terminal() -> None:
     console = plain()
-    with Panel(console, total_steps=10, head="data online · chain_sum   reward math_answer") as panel:
+    with Panel(console, goal=10, head="data online · chain_sum   reward math_answer") as panel:
         panel.step(METRICS, done=4)
     (line,) = written(console).splitlines()
     # by hand: 600 tok / 2 s = 300 tok/s; 500 / 0.5 = 1,000 tok/s; 6 steps left of 4 s each = 24 s
@@ -60,7 +60,7 @@ def test_a_step_is_one_plain_line_without_a_terminal() -> None:
 
 def test_missing_metrics_are_not_shown() -> None:
     console = plain()
-    with Panel(console, total_steps=2, head="head") as panel:
+    with Panel(console, goal=2, head="head") as panel:
         panel.step({"reward/mean": 1.0, "tokens/generated": 5.0}, done=1)
     assert written(console).splitlines()[0] == "step 1/2 · reward 1"
 
@@ -72,7 +72,7 @@ def test_a_step_that_draws_nothing_has_no_rate(tokens: float, seconds: float) ->
 
 def test_every_number_is_on_the_live_panel() -> None:
     console = terminal()
-    with Panel(console, total_steps=10, head="the triple") as panel:
+    with Panel(console, goal=10, head="the triple") as panel:
         panel.step(METRICS, done=4)
         panel.sample("What is 1 + 1?", "[bold]2[/bold]", 1.0)
         panel.note("checkpoint saved")
@@ -85,7 +85,7 @@ def test_every_number_is_on_the_live_panel() -> None:
 
 def test_a_narrow_terminal_still_shows_every_label() -> None:
     console = terminal(width=80)
-    with Panel(console, total_steps=10, head="the triple") as panel:
+    with Panel(console, goal=10, head="the triple") as panel:
         panel.step(METRICS, done=4)
     text = written(console)
     assert all(label in text for label, _ in cells(METRICS))
@@ -93,7 +93,7 @@ def test_a_narrow_terminal_still_shows_every_label() -> None:
 
 def test_a_sample_is_not_markup_and_is_shortened_visibly() -> None:
     console = plain()
-    with Panel(console, total_steps=1, head="head") as panel:
+    with Panel(console, goal=1, head="head") as panel:
         panel.sample("[/] question", "x" * (2 * SAMPLE_CHARACTERS), 0.5)
     prompt, completion, reward = written(console).splitlines()
     assert prompt == "  | [/] question"
@@ -103,7 +103,7 @@ def test_a_sample_is_not_markup_and_is_shortened_visibly() -> None:
 
 def test_the_estimate_uses_the_latest_steps_and_ends_with_the_run() -> None:
     console = plain()
-    with Panel(console, total_steps=100, head="head") as panel:
+    with Panel(console, goal=100, head="head") as panel:
         panel.step({"time/step_s": 1000.0}, done=1)  # compilation, say
         for done in range(2, 22):
             panel.step({"time/step_s": 3.0}, done=done)
@@ -115,7 +115,7 @@ def test_the_estimate_uses_the_latest_steps_and_ends_with_the_run() -> None:
 
 def test_a_failure_inside_is_not_swallowed_and_the_display_ends() -> None:
     console = terminal()
-    panel = Panel(console, total_steps=1, head="head")
+    panel = Panel(console, goal=1, head="head")
     with pytest.raises(ZeroDivisionError), panel:
         raise ZeroDivisionError
     before = written(console)

@@ -49,7 +49,8 @@ def test_what_the_reference_remembers_outlives_a_resume(tiny_dir: Path, tmp_path
     """Rows of recorded or once sampled data are run through π_ref once, in whichever half; others whenever drawn."""
     whole = run(make_plan(tiny_dir, tmp_path / "whole", "dpo", f"trainer.steps={STEPS}"))["totals"]
     halves(tiny_dir, tmp_path / "halved", "dpo")
-    assert 0 < whole["reference_rows"] <= 2 * 8 < whole["reward_calls"] == 2 * 3 * STEPS  # a pool of 8 pairs at most
+    assert 0 < whole["reference_rows"] <= 2 * 8 < 2 * 3 * STEPS  # a pool of 8 pairs at most
+    assert whole["reward_calls"] == 8 * 3 + 2 * 3 * STEPS  # the pool's samples, and each step's
     assert_same_run(tmp_path / "halved", tmp_path / "whole")
     online = run(make_plan(tiny_dir, tmp_path / "online", "grpo", "trainer.steps=2"))["totals"]
     assert online["reference_rows"] == online["reward_calls"] > 0

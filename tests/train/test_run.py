@@ -4,7 +4,8 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from runs import adapter, assert_equal, assert_same_run, lines, make_plan, run, 
 from safetensors.torch import load_file
 
 from rlft.base import Group, RunError, UserError
-from rlft.train import Plan
+from rlft.train import Plan, TrainerConfig, session
 from rlft.train.examination import Examination
 from rlft.train.loop import Learner
 
@@ -173,3 +174,15 @@ def test_text_that_splits_lines_is_no_end_of_a_line(
     run(make_plan(tiny_dir, tmp_path, "grpo", *words), resume=True)
     assert {record["step"] for record in samples(tmp_path)} == {1, 2, 3}
     assert all(record["text"].startswith("\u2028") for record in samples(tmp_path))
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_a_gpu_alone_has_no_process_group(launched: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """accelerate takes the mention of a backend for a group that has been made."""
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(session, "Accelerator", lambda **settings: given.update(settings))
+    (monkeypatch.setenv if launched else lambda *_: monkeypatch.delenv("WORLD_SIZE", raising=False))("WORLD_SIZE", "2")
+    trainer = TrainerConfig()
+    session._accelerator(cast(Plan, SimpleNamespace(trainer=trainer, run_dir=tmp_path)))
+    assert [handler.backend for handler in given["kwargs_handlers"]] == (["cpu:gloo,cuda:nccl"] if launched else [])

@@ -13,18 +13,19 @@ from rlft.report.scale import percent
 COSTS = {"flops": "FLOPs spent", "seconds": "seconds of training"}
 
 
-def curves(known: list[Method]) -> Section:
-    """Returns part 3: reward and accuracy against what was spent, over several axes to choose from."""
+def curves(known: list[Method], unit: str | None = None) -> Section:
+    """Returns part 3: reward and accuracy against what was spent, over several axes to choose from; that of `unit`, the
+    budget's, is shown first."""
     drawn = [(axis, _against(known, axis)) for axis in AXES]
     possible = [(axis, figures) for axis, figures in drawn if figures]
     if not possible:
         body = about("The runs have no metrics.jsonl.")
         return Section("curves", "Curves", "Learning curves", "", body)
+    chosen = next((axis for axis, _ in possible if unit and axis.bill == unit), possible[0][0])
     left_out = [axis.label for axis, figures in drawn if not figures]
     buttons: list[Html] = []
     for axis, _ in possible:
-        first = axis is possible[0][0]
-        buttons.append(el("input", type="radio", name="by", id=f"by-{axis.name}", checked=first))
+        buttons.append(el("input", type="radio", name="by", id=f"by-{axis.name}", checked=axis is chosen))
         buttons.append(el("label", axis.label, for_=f"by-{axis.name}"))
     panels = [el("div", *figures, class_=f"charts by-{axis.name}") for axis, figures in possible]
     body = join(

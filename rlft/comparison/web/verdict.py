@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rlft.comparison.bills import tuned
 from rlft.comparison.web.method import Method
 from rlft.report.chart import colour_of
 from rlft.report.curves import money
@@ -15,9 +16,11 @@ BILLS = {
     "flops": "FLOPs",
     "generated_tokens": "generated tokens",
     "trained_tokens": "trained tokens",
+    "prompts": "prompts",
+    "reward_calls": "reward calls",
     "seconds": "time",
 }
-UNITS = {**BILLS, "seconds": "seconds of training", "prompts": "prompts", "reward_calls": "reward calls"}
+FIRST = ("flops", "generated_tokens", "trained_tokens", "seconds")  # of which the first tile has room
 
 
 def verdict(result: dict[str, Any], known: list[Method]) -> Section:
@@ -32,7 +35,8 @@ def verdict(result: dict[str, Any], known: list[Method]) -> Section:
         shown.append(folded(f"the other {len(rest)} pairs", _pairs(rest, scale)))
     bad = [f"Mismatch: {line}." for line in result["mismatches"]]
     bad += [f"Failed, left out: {line}." for line in result["failed"]]
-    told = [f"Not finished, left out: {path}." for path in result["unfinished"]] + [f"{n}." for n in result["notes"]]
+    told = [f"Not finished, left out: {path}." for path in result["unfinished"]]
+    told += [f"{line}." for line in (*tuned(result["tuning"]), *result["notes"])]
     body = join(
         el("p", headline(result), class_="headline"),
         tiles(_figures(result, known)),
@@ -40,6 +44,15 @@ def verdict(result: dict[str, Any], known: list[Method]) -> Section:
         notes([line[0].upper() + line[1:] for line in told], bad),
     )
     return Section("verdict", "Verdict", "Verdict", "", body)
+
+
+def budget(result: dict[str, Any]) -> str | None:
+    """Returns the budget that all runs were given, None if there was none."""
+    given = result["budget"]
+    if not given:
+        return None
+    unit = "training" if given["unit"] == "seconds" else BILLS[given["unit"]]
+    return f"an equal budget of {money(given['unit'], given['amount'])} {'of ' * (unit == 'training')}{unit}"
 
 
 def headline(result: dict[str, Any]) -> str:
@@ -98,7 +111,7 @@ def _sure(pair: dict[str, Any]) -> str:
 
 def _cost(known: list[Method]) -> tuple[str, str, str]:
     best = known[0].entry
-    bills = [name for name in BILLS if best[name] is not None]
+    bills = [name for name in FIRST if best[name] is not None]
     if not bills:
         return ("Its cost", "–", "the runs' summaries have no bill")
     first = bills[0]
@@ -143,16 +156,14 @@ def leaderboard(result: dict[str, Any], known: list[Method]) -> Section:
         f"Greedy accuracy on {n} held-out questions: the mean of the seeds with its 95% interval, and a ring per seed."
         + (" Dashed: the untrained model, at the recipe's limit or at 128 tokens, whichever went better." * bool(bases))
     )
-    budget = result.get("budget")
-    spent = [] if budget is None else [
-        f"Equal budget: {money(budget['unit'], budget['amount'])} {UNITS.get(budget['unit'], budget['unit'])} each."
-    ]  # fmt: skip
+    given = budget(result)
+    spent = "Means over the seeds, warm starts included, evaluations not." + (f" All had {given}." if given else "")
     body = join(
         rows(*strips, under(axis(scale, "held-out accuracy"))),
         el("h3", "What each cost"),
-        about("Means over the seeds, without the evaluations before and after."),
+        about(spent),
         _bills(known),
-        notes(spent),
+        _parts(known),
     )
     return Section("leaderboard", "Leaderboard", "Leaderboard", said, body)
 
@@ -191,6 +202,17 @@ def _bills(known: list[Method]) -> Html:
     blank = [0.0] * len(headings)
     parts = [[*blank, *((method.entry[bill] or 0) / most[bill] for bill in bills)] for method in known]
     return table([*headings, *(BILLS[bill] for bill in bills)], lines, "right cards", parts)
+
+
+def _parts(known: list[Method]) -> Html | None:
+    """Returns what each method's FLOPs went to."""
+    names = list(dict.fromkeys(name for method in known for name in method.entry["flops_by_part"]))
+    lines = [
+        [method.label, *(money("flops", method.entry["flops_by_part"].get(name, 0.0)) for name in names)]
+        for method in known
+    ]
+    heads = ["method", *(name.replace("_", " ") for name in names)]
+    return folded("what the FLOPs went to", table(heads, lines, "right cards")) if names else None
 
 
 def _gain(entry: dict[str, Any]) -> str:
