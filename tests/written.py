@@ -46,12 +46,12 @@ def written(
         path / "samples.jsonl",
         [
             {
-                "step": n, "prompt_id": f"p{i}", "prompt": "2 + 2?", "text": f"{text} {i}", "reward": float(i),
+                "step": n, "prompt_id": "p0", "prompt": "2 + 2?", "text": f"{text} {i}", "reward": i / 2,
                 "parts": {}, "extracted": "4", "answer": "4", "finished": True, "tokens": 3, "error": None,
                 "seed": seed,
             }
             for n in range(1, steps + 1)
-            for i in range(2)
+            for i in range(3)
         ],
     )  # fmt: skip
     share = right / questions

@@ -37,7 +37,8 @@ def _step(step: int, rows: list[dict[str, Any]], is_open: bool) -> Html:
     for row in rows:
         by_prompt.setdefault(row["prompt_id"], []).append(row)
     mean = sum(row["reward"] for row in rows) / len(rows)
-    title = f"step {step}: {len(rows)} completions of {len(by_prompt)} prompts, mean reward {si(mean)}"
+    prompts = f"{len(by_prompt)} prompt{'s' * (len(by_prompt) > 1)}"
+    title = f"step {step}: {len(rows)} completions of {prompts}, mean reward {si(mean)}"
     return folded(title, *(_prompt(group) for group in list(by_prompt.values())[:PROMPTS]), is_open=is_open)
 
 

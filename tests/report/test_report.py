@@ -42,7 +42,7 @@ def test_a_run_s_page_has_its_parts_and_its_numbers(tmp_path: Path) -> None:
 
 def test_what_a_model_wrote_stays_text(tmp_path: Path) -> None:
     page = report(written(tmp_path / "run", 12))
-    assert page.text["samples"].count(EVIL) == 8  # the best and the worst of a prompt that has two, at 4 steps
+    assert page.text["samples"].count(EVIL) == 8  # the best and the worst of one prompt, at 4 steps
     assert EVIL in page.text["flips"]
     assert EVIL not in page.source and "alert(1)&quot;" in page.source
 
@@ -50,8 +50,9 @@ def test_what_a_model_wrote_stays_text(tmp_path: Path) -> None:
 def test_samples_are_those_of_steps_spread_over_the_run(tmp_path: Path) -> None:
     path = written(tmp_path / "run", 12, steps=41)
     page = report(path)
-    steps = [step for step in range(1, 42) if f"step {step}: 2 completions of 2 prompts" in page.text["samples"]]
+    steps = [step for step in range(1, 42) if f"step {step}: 3 completions of 1 prompt," in page.text["samples"]]
     assert steps == [1, 11, 21, 31, 41]
+    assert "reward 0 · read as" in page.text["samples"] and "reward 0.5 ·" not in page.text["samples"]
     assert "reward 1 · read as 4 · the answer is 4 · 3 tokens" in page.text["samples"]
 
 
