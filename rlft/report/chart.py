@@ -134,7 +134,7 @@ def _x_scale(frame: Frame, xs: list[float]) -> Scale:
     if frame.log:
         low, high = low / 1.25, high * 1.25
     else:
-        low = min(0.0, low) if frame.zero else low
+        low = min(0.0, low) if frame.zero else low - 0.06 * (high - low)
         high = high if high > low else low + 1
     return Scale(low, high, LEFT, WIDTH - RIGHT, frame.log)
 

@@ -69,7 +69,7 @@ def span(values: list[float], *, share: bool = False) -> tuple[float, float]:
     if low >= 0 and low < 0.5 * high:
         low = 0.0
     if low == high:
-        low, high = (0.0, 1.0) if low == 0 else sorted((0.0, 2 * low))
+        low, high = (0.0, 1.0) if low == 0 else sorted((0.0, 1.25 * low))
     else:
         room = 0.04 * (high - low)
         low, high = low - room * (low != 0), high + room

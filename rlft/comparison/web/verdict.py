@@ -32,7 +32,7 @@ def verdict(result: dict[str, Any], known: list[Method]) -> Section:
     scale = _around_zero(pairs)
     shown = [_pairs(first, scale)] if first else []
     if rest:
-        shown.append(folded(f"the other {len(rest)} pairs", _pairs(rest, scale)))
+        shown.append(folded(f"the other pairs: {len(rest)}", _pairs(rest, scale)))
     bad = [f"Mismatch: {line}." for line in result["mismatches"]]
     bad += [f"Failed, left out: {line}." for line in result["failed"]]
     told = [f"Not finished, left out: {path}." for path in result["unfinished"]]
@@ -85,8 +85,8 @@ def listed(names: Sequence[str]) -> str:
 def _figures(result: dict[str, Any], known: list[Method]) -> list[tuple[str, str, str]]:
     best, seeds = known[0].entry, len(known[0].entry["seeds"])
     figures = [(
-        "Highest accuracy",
-        f"{best['label']}: {percent(best['accuracy'])}",
+        f"Accuracy of {best['label']}, the highest",
+        percent(best["accuracy"]),
         f"95%: {_between(best)}%, {best['n']} questions, {seeds} seed{'s' * (seeds > 1)}",
     )]  # fmt: skip
     pair = next((pair for pair in result["pairs"] if pair["difference"] is not None), None)
