@@ -1,8 +1,8 @@
-"""`rlft eval`: accuracy on held-out questions, with its interval."""
+"""`rlft eval`: greedy accuracy, and avg@n, maj@n and pass@k of sampled answers, with their intervals."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rlft.cli.options import Arguments, Parser, Usage, recipe_options, trust_option
 
@@ -12,54 +12,108 @@ if TYPE_CHECKING:
 
 def options(parser: Parser) -> None:
     """Declares the options of `rlft eval`."""
-    parser.usage = "rlft eval RUN_DIR [options]\n       rlft eval recipe=NAME [key=value …] [adapter=FOLDER] [options]"
+    parser.usage = (
+        "rlft eval RUN_DIR [eval.KEY=VALUE …] [key=value …] [options]\n"
+        "       rlft eval [recipe=NAME] [adapter=FOLDER] [eval.KEY=VALUE …] [key=value …] [options]"
+    )
     parser.description = (
-        "Measures accuracy on the held-out questions of a run (its base model and its trained one),\n"
-        "or of a recipe (its model as it is, or with an adapter in PEFT format)."
+        "Asks a run's base model and its trained one, or a recipe's model (as it is, or with an adapter in PEFT\n"
+        "format), the held-out questions or those of another file. Prints accuracies with 95% intervals; every answer\n"
+        "is written to eval_*.jsonl in the run directory."
+    )
+    parser.epilog = (
+        "how it is asked:\n"
+        "  eval.samples=N       draw N answers to each question, for avg@N, maj@N and pass@k (none)\n"
+        "  eval.temperature=T   of these (1), also eval.top_p=, eval.top_k=, eval.min_p=\n"
+        "  eval.questions=N     at most N questions, or eval.questions=all (trainer.eval_size)\n"
+        "  seed=                fixes the draws; data.max_completion_tokens= limits every answer\n\n"
+        "what is asked:\n"
+        "  data.eval_file=F     the questions of a json, jsonl or parquet file; nothing to train on is needed\n"
+        "  without recipe=      all questions of data.eval_file=, data.train_file=, data.hub_id= or data.task=, as\n"
+        "                       they stand (data.prompt='{question} Answer briefly.' adds to them)\n"
+        "  data.columns=        which column is which, where it is not detected\n\n"
+        "examples:\n"
+        "  rlft eval runs/grpo_math-1a2b3c4d eval.samples=8\n"
+        "  rlft eval runs/grpo_gsm8k-1a2b3c4d data.eval_file=gsm8k_test.jsonl eval.questions=all\n"
+        "  rlft eval data.eval_file=svamp.json data.columns='{question: Body+Question, answer: Answer}'\n"
+        "  rlft eval data.eval_file=math.jsonl model=hub model.path=FOLDER adapter=FOLDER eval.samples=16\n"
+        "  rlft eval data.hub_id=openai/gsm8k data.hub_config=main data.hub_split=test\n"
+        "  rlft eval data.task=leg_counting data.task_size=500"
     )
     recipe_options(parser)
     trust_option(parser)
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A model to measure: a plan, an adapter to put on its model, and the name of the files it writes."""
+
+    plan: "Plan"
+    adapter: str | None
+    file: str
+
+
 def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
-    """Evaluates and prints a line per model."""
+    """Evaluates, and prints a table with a column per model."""
+    from rich.console import Console
+
+    from rlft.evaluation.config import EvalConfig
+    from rlft.evaluation.page import render
+    from rlft.recipe import own_words, read_data
     from rlft.train import evaluate_plan
 
-    results: dict[str, object] = {}
-    for name, (plan, adapter) in _what(arguments).items():
-        result = evaluate_plan(plan, name, adapter, arguments.trust_remote_code)
-        results[name] = result
-        print(_line(name, result))
+    asked, words = own_words(arguments.overrides, "eval", EvalConfig)
+    subjects = _subjects(replace(arguments, overrides=words))
+    results = {}
+    for name, subject in subjects.items():
+        read_data(subject.plan, training=False)
+        results[name] = evaluate_plan(
+            subject.plan, subject.file, subject.adapter, arguments.trust_remote_code, asked=asked
+        )
+    render(results, Console())
     return 0, results
 
 
-def _what(arguments: Arguments) -> "dict[str, tuple[Plan, str | None]]":
-    """Returns what is to be measured by the name it is shown under: a plan, and an adapter to put on its model."""
-    from rlft.base import UserError
+def _subjects(arguments: Arguments) -> dict[str, Subject]:
+    """Returns what is to be measured, by the name it is shown under."""
     from rlft.recipe import build, compose, load_plan, run_directory
 
+    words = arguments.overrides
+    typed = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in words}
+    file = typed.get("data.eval_file")
+    alone = file not in (None, "", "null")
+    if alone:  # what a recipe or run is trained on is not asked for
+        words = [*(f"data.{key}=null" for key in ("task", "train_file", "hub_id")), *words]
     if arguments.names:
-        if len(arguments.names) > 1 or arguments.overrides:
-            raise Usage("expected one run directory, or recipe=NAME with key=value")
+        if len(arguments.names) > 1 or "recipe" in typed or "adapter" in typed:
+            raise Usage("expected one run directory with key=value, or recipe=NAME with key=value and adapter=FOLDER")
         run_dir = Path(arguments.names[0])
-        plan = load_plan(run_dir, arguments.plugins)
-        trained = run_dir / ("adapter" if plan.model.adapter == "lora" else "model")
-        if not trained.is_dir():
-            raise UserError(f"{run_dir} has no trained model yet (no {trained}): go on with `rlft resume {run_dir}`")
-        if plan.model.adapter == "lora":
-            return {"base": (plan, None), "trained": (plan, str(trained))}
-        whole = replace(plan, model=replace(plan.model, path=str(trained), adapter_path=None))
-        return {"base": (plan, None), "trained": (whole, None)}
-    given = [word for word in arguments.overrides if word.startswith("adapter=")]
-    words = [word for word in arguments.overrides if word not in given]
-    composed = compose(words, arguments.config_dir, arguments.plugins)
-    plan = build(composed.config, run_directory(composed.config), arguments.plugins)
+        plan = load_plan(run_dir, arguments.plugins, changes=words)
+        of = f"_{Path(str(plan.config['data'].get('eval_file'))).stem}" if alone else ""
+        return {name: replace(subject, file=f"{name}{of}") for name, subject in _of_run(plan).items()}
+    nameless = None if "recipe" in typed else "eval"
+    if nameless:
+        words = ["data.held_out_share=1", *words]
+    composed = compose(
+        [word for word in words if not word.startswith("adapter=")], arguments.config_dir, arguments.plugins, nameless
+    )
     for note in composed.notes:
         print(note)
-    adapter = given[-1].partition("=")[2] if given else None
-    return {"adapter" if adapter else "base": (plan, adapter)}
+    plan = build(composed.config, run_directory(composed.config), arguments.plugins)
+    name = "adapter" if typed.get("adapter") else "base"
+    return {name: Subject(plan, typed.get("adapter"), name)}
 
 
-def _line(name: str, result: dict[str, Any]) -> str:
-    low, high = result["interval"]
-    return f"{name}: accuracy {result['accuracy']:.1%} (95% interval {low:.1%} to {high:.1%}, n={result['n']})"
+def _of_run(plan: "Plan") -> dict[str, Subject]:
+    """Returns the base model of a run and what it has trained."""
+    from rlft.base import UserError
+
+    lora, run_dir = plan.model.adapter == "lora", plan.run_dir
+    trained = run_dir / ("adapter" if lora else "model")
+    if not trained.is_dir():
+        raise UserError(f"{run_dir} has no trained model yet (no {trained}): go on with `rlft resume {run_dir}`")
+    base = Subject(plan, None, "base")
+    if lora:
+        return {"base": base, "trained": Subject(plan, str(trained), "trained")}
+    whole = replace(plan, model=replace(plan.model, path=str(trained), adapter_path=None))
+    return {"base": base, "trained": Subject(whole, None, "trained")}

@@ -4,8 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from rlft.base import Query, RunError
-from rlft.evaluation.accuracy import Answer, accuracy, answer_greedily, cut, cut_share, verify
+from rlft.base import Group, Query, RunError, Sampling
+from rlft.evaluation.accuracy import Answer, accuracy, answer_greedily, cut, cut_share, draw_answers, verify
 from rlft.evaluation.intervals import paired_difference, wilson
 from rlft.models.adapter import has_adapter
 from rlft.train import run_dir
@@ -17,6 +17,7 @@ class Examination:
 
     Attributes:
         queries: those asked: the first `trainer.eval_size` that have a reference answer.
+        available: how many have one.
     """
 
     def __init__(self, session: Session):
@@ -26,6 +27,7 @@ class Examination:
         self.verifier = plan.trainer.verifier or plan.reward
         known = [q for q in plan.source.held_out() if q.answer is not None] if plan.trainer.eval_size else []
         self.queries: list[Query] = known[: plan.trainer.eval_size]
+        self.available = len(known)
         if plan.trainer.eval_size and not known:
             session.say("no held-out question has a reference answer: accuracy is not measured")
 
@@ -47,6 +49,10 @@ class Examination:
     def ask(self) -> list[Answer]:
         """Returns the model's answers at the recipe's limit, judged."""
         return self._verify(answer_greedily(self.session.sampler, self.queries, self.limit))
+
+    def draw(self, count: int, sampling: Sampling) -> list[list[Answer]]:
+        """Returns, for every question, `count` answers drawn from the model, judged."""
+        return self._judge(draw_answers(self.session.sampler, self.queries, count, sampling))
 
     def now(self, name: str | None = None) -> float:
         """Returns the accuracy at the recipe's limit; writes the answers to eval_NAME.jsonl if a name is given."""
@@ -93,7 +99,10 @@ class Examination:
             result["interval"] = [difference.low, difference.high]
         return result
 
-    def _verify(self, groups: list[Any]) -> list[Answer]:
+    def _verify(self, groups: list[Group]) -> list[Answer]:
+        return [answer for (answer,) in self._judge(groups)]
+
+    def _judge(self, groups: list[Group]) -> list[list[Answer]]:
         processes = self.session.processes
         return processes.gather(verify(processes.share(groups), self.verifier))
 

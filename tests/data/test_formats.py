@@ -66,7 +66,7 @@ def test_unknown_columns_give_a_mapping_to_paste() -> None:
     message = str(error.value)
     assert "the columns Body, Question, Answer" in message
     assert "Nearest is question_answer: prompt|question|problem + answer|solution" in message
-    assert "data.columns='{question: Question, answer: Answer}'" in message
+    assert "data.columns='{question: Body+Question, answer: Answer}'" in message
     with pytest.raises(UserError, match=r"data\.columns='\{chosen: chosen_text, rejected: rejected_text\}'"):
         detect([row({"chosen_text": "a", "rejected_text": "b"})], {})
 

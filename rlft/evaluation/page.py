@@ -1,0 +1,33 @@
+"""An evaluation for people: a table with a row per measure and a column per model."""
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def render(results: dict[str, dict[str, Any]], console: Console) -> None:
+    """Prints what `rlft.train.evaluate_plan` returned, by the name of each model."""
+    table = Table("95% intervals", *results, box=None, pad_edge=False)
+    columns = [_cells(result) for result in results.values()]
+    for row in columns[0]:
+        table.add_row(row, *(column.get(row, "") for column in columns))
+    console.print(table)
+
+
+def _cells(result: dict[str, Any]) -> dict[str, str]:
+    cells = {"greedy": _share(result["accuracy"], *result["interval"])}
+    drawn = result["sampled"]
+    cut = f"{result['cut_share']:.1%}"
+    if drawn:
+        n, maj = drawn["samples"], drawn["maj"]
+        cells[f"avg@{n}"] = _share(**drawn["avg"])
+        cells[f"maj@{n}"] = _share(**maj) if maj else "no answers to count"
+        # pass@1 is avg@n.
+        cells |= {f"pass@{k}": _share(**measure) for k, measure in drawn["pass"].items() if k != "1"}
+        cut += f" greedy, {drawn['cut_share']:.1%} drawn"
+    return cells | {f"cut off at {result['max_completion_tokens']} tokens": cut, "questions": f"{result['n']:,}"}
+
+
+def _share(value: float, low: float, high: float) -> str:
+    return f"{value:.1%} [{100 * low:.1f}, {100 * high:.1f}]"
