@@ -1,12 +1,13 @@
 """`rlft eval`: greedy accuracy, and avg@n, maj@n and pass@k of sampled answers, with their intervals."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rlft.cli.options import Arguments, Parser, Usage, recipe_options, trust_option
+from rlft.cli.options import Arguments, Parser, Usage, listed, recipe_options, trust_option
 
 if TYPE_CHECKING:
+    from rlft.evaluation.config import EvalConfig
     from rlft.train.plan import Plan
 
 
@@ -38,7 +39,13 @@ def options(parser: Parser) -> None:
         "  rlft eval data.eval_file=svamp.json data.columns='{question: Body+Question, answer: Answer}'\n"
         "  rlft eval data.eval_file=math.jsonl model=hub model.path=FOLDER adapter=FOLDER eval.samples=16\n"
         "  rlft eval data.hub_id=openai/gsm8k data.hub_config=main data.hub_split=test\n"
-        "  rlft eval data.task=leg_counting data.task_size=500"
+        "  rlft eval data.task=leg_counting data.task_size=500\n"
+        "  rlft eval runs/grpo_gsm8k-1a2b3c4d --harness arc_easy,mine.yaml eval.questions=100"
+    )
+    parser.add_argument(
+        "--harness",
+        metavar="TASK,TASK",
+        help="run these tasks of lm-evaluation-harness instead (extra lm_eval); one's own by their YAML file",
     )
     recipe_options(parser)
     trust_option(parser)
@@ -63,15 +70,37 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     from rlft.train import evaluate_plan
 
     asked, words = own_words(arguments.overrides, "eval", EvalConfig)
-    subjects = _subjects(replace(arguments, overrides=words))
+    arguments = replace(arguments, overrides=words)
+    if arguments.harness is not None:
+        return _harness(arguments, asked)
     results = {}
-    for name, subject in subjects.items():
+    for name, subject in _subjects(arguments).items():
         read_data(subject.plan, training=False)
         results[name] = evaluate_plan(
             subject.plan, subject.file, subject.adapter, arguments.trust_remote_code, asked=asked
         )
     render(results, Console())
     return 0, results
+
+
+def _harness(arguments: Arguments, asked: "EvalConfig") -> tuple[int, dict[str, object]]:
+    from rich.console import Console
+
+    from rlft.evaluation.config import EvalConfig
+    from rlft.evaluation.page import render_scores
+    from rlft.train.harness import require_harness, run_harness
+
+    if replace(asked, questions=None) != EvalConfig():
+        raise Usage("--harness: of the eval.* words only eval.questions=N counts; a task says itself how it is asked")
+    require_harness()
+    limit = asked.questions if isinstance(asked.questions, int) else None
+    tasks = listed(arguments.harness or "")
+    results = {
+        name: run_harness(s.plan, tasks, s.file, s.adapter, limit, arguments.trust_remote_code)
+        for name, s in _subjects(arguments).items()
+    }
+    render_scores(results, Console())
+    return 0, {name: [asdict(score) for score in found] for name, found in results.items()}
 
 
 def _subjects(arguments: Arguments) -> dict[str, Subject]:

@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from rlft.base import UserError
+from rlft.data.choices import ANSWERS, LETTERS, LISTS
 from rlft.data.errors import did_you_mean
 from rlft.data.files import Row
 
@@ -23,6 +24,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], ...]] = {
     "messages": (("messages",),),
     "conversations": (("conversations",),),
     "instruction": (("instruction",), ("output",)),
+    "multiple_choice": (_QUESTION, (*LISTS, "A"), ANSWERS),
     "gsm8k": (_QUESTION, ("answer",)),
     "question_answer": (_QUESTION, ("answer", "solution")),
     "prompt_completion": (("prompt",), ("completion",)),
@@ -43,7 +45,9 @@ UNSUPPORTED = {
     "text": "rows of plain text have no question to answer",
 }
 
-COLUMNS = tuple(dict.fromkeys([name for needs in FORMATS.values() for need in needs for name in need] + ["input"]))
+COLUMNS = tuple(
+    dict.fromkeys([*(name for needs in FORMATS.values() for need in needs for name in need), "input", *LETTERS[:10]])
+)
 """Every column name that a format knows, and hence every key that `data.columns` may have."""
 
 

@@ -5,13 +5,30 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from rlft.evaluation.harness import Score
+
 
 def render(results: dict[str, dict[str, Any]], console: Console) -> None:
     """Prints what `rlft.train.evaluate_plan` returned, by the name of each model."""
-    table = Table("95% intervals", *results, box=None, pad_edge=False)
-    columns = [_cells(result) for result in results.values()]
-    for row in columns[0]:
-        table.add_row(row, *(column.get(row, "") for column in columns))
+    _print({name: _cells(result) for name, result in results.items()}, console)
+
+
+def render_scores(results: dict[str, list[Score]], console: Console) -> None:
+    """Prints the harness's metrics, by the name of each model. They need not be shares."""
+    columns: dict[str, dict[str, str]] = {}
+    for name, scores in results.items():
+        columns[name] = {}
+        for score in scores:
+            limits = "" if score.interval is None else " [{:.3f}, {:.3f}]".format(*score.interval)
+            asked = "" if score.n is None else f", n={score.n:,}"
+            columns[name][score.name] = f"{score.value:.3f}{limits}{asked}"
+    _print(columns, console)
+
+
+def _print(columns: dict[str, dict[str, str]], console: Console) -> None:
+    table = Table("95% intervals", *columns, box=None, pad_edge=False)
+    for row in dict.fromkeys(row for column in columns.values() for row in column):
+        table.add_row(row, *(column.get(row, "") for column in columns.values()))
     console.print(table)
 
 

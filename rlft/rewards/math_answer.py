@@ -29,6 +29,11 @@ class MathAnswer(Isolated):
             raise UserError(
                 f"reward=math_answer: query {query.id} has no reference answer; the data needs a column `answer`"
             )
+        if query.metadata.get("choices"):
+            raise UserError(
+                f"math_answer: query {query.id} is multiple choice; type reward=multiple_choice, and where it is the "
+                "verifier trainer.verifier._target_=rlft.rewards.Verifier"
+            )
         gold = tagged_answer(query.answer) or query.answer.strip()
         return [self._one(gold, completion.text) for completion in completions]
 

@@ -41,7 +41,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def clear(run_dir: Path) -> None:
     """Removes the results of an earlier run from a directory in which a new one starts."""
-    for stale in (*run_dir.glob("eval_*.json*"), *run_dir.glob("harness_*.json"), run_dir / "summary.json"):
+    for stale in (*run_dir.glob("eval_*.json*"), *run_dir.glob("harness_*.json*"), run_dir / "summary.json"):
         stale.unlink(missing_ok=True)
     shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
 
