@@ -26,16 +26,17 @@ def options(parser: Parser) -> None:
         "how it is asked:\n"
         "  eval.samples=N       draw N answers to each question, for avg@N, maj@N and pass@k (none)\n"
         "  eval.temperature=T   of these (1), also eval.top_p=, eval.top_k=, eval.min_p=\n"
-        "  eval.questions=N     at most N questions, or eval.questions=all (trainer.eval_size)\n"
+        "  eval.questions=N     at most N questions, or eval.questions=all (all of a file or dataset that is named here,\n"
+        "                       else trainer.eval_size)\n"
         "  seed=                fixes the draws; data.max_completion_tokens= limits every answer\n\n"
         "what is asked:\n"
         "  data.eval_file=F     the questions of a json, jsonl or parquet file; nothing to train on is needed\n"
-        "  without recipe=      all questions of data.eval_file=, data.train_file=, data.hub_id= or data.task=, as\n"
+        "  without recipe=      the questions of data.eval_file=, data.train_file=, data.hub_id= or data.task=, as\n"
         "                       they stand (data.prompt='{question} Answer briefly.' adds to them)\n"
         "  data.columns=        which column is which, where it is not detected\n\n"
         "examples:\n"
         "  rlft eval runs/grpo_math-1a2b3c4d eval.samples=8\n"
-        "  rlft eval runs/grpo_gsm8k-1a2b3c4d data.eval_file=gsm8k_test.jsonl eval.questions=all\n"
+        "  rlft eval runs/grpo_gsm8k-1a2b3c4d data.eval_file=gsm8k_test.jsonl\n"
         "  rlft eval data.eval_file=svamp.json data.columns='{question: Body+Question, answer: Answer}'\n"
         "  rlft eval data.eval_file=math.jsonl model=hub model.path=FOLDER adapter=FOLDER eval.samples=16\n"
         "  rlft eval data.hub_id=openai/gsm8k data.hub_config=main data.hub_split=test\n"
@@ -73,6 +74,8 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     arguments = replace(arguments, overrides=words)
     if arguments.harness is not None:
         return _harness(arguments, asked)
+    if asked.questions is None and _names_a_set(_typed(words)):
+        asked = replace(asked, questions="all")
     results = {}
     for name, subject in _subjects(arguments).items():
         read_data(subject.plan, training=False)
@@ -108,9 +111,8 @@ def _subjects(arguments: Arguments) -> dict[str, Subject]:
     from rlft.recipe import build, compose, load_plan, run_directory
 
     words = arguments.overrides
-    typed = {word.partition("=")[0].lstrip("+"): word.partition("=")[2] for word in words}
-    file = typed.get("data.eval_file")
-    alone = file not in (None, "", "null")
+    typed = _typed(words)
+    alone = typed.get("data.eval_file", "null") != "null"
     if alone:  # what a recipe or run is trained on is not asked for
         words = [*(f"data.{key}=null" for key in ("task", "train_file", "hub_id")), *words]
     if arguments.names:
@@ -131,6 +133,19 @@ def _subjects(arguments: Arguments) -> dict[str, Subject]:
     plan = build(composed.config, run_directory(composed.config), arguments.plugins)
     name = "adapter" if typed.get("adapter") else "base"
     return {name: Subject(plan, typed.get("adapter"), name)}
+
+
+def _typed(words: list[str]) -> dict[str, str]:
+    """Returns what was typed, by key."""
+    return {key.lstrip("+"): value for key, _, value in (word.partition("=") for word in words)}
+
+
+def _names_a_set(typed: dict[str, str]) -> bool:
+    """Returns whether the command line names a file or dataset for this evaluation and no number of questions."""
+    if "trainer.eval_size" in typed:
+        return False
+    alone = "recipe" not in typed and not {"data.train_file", "data.hub_id"}.isdisjoint(typed)
+    return alone or typed.get("data.eval_file", "null") != "null"
 
 
 def _of_run(plan: "Plan") -> dict[str, Subject]:

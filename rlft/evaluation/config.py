@@ -11,7 +11,8 @@ class EvalConfig:
     """What is asked, beside the greedy answer to each question.
 
     Attributes:
-        questions: at most so many, or "all"; null is the recipe's trainer.eval_size.
+        questions: at most so many, or "all"; null is the recipe's trainer.eval_size (and all of a file that is named on
+            the command line).
         samples: answers drawn per question, for avg@n, maj@n and pass@k; 0 draws none.
         temperature, top_k, top_p, min_p: of those, as in `rlft.base.Sampling`.
     """

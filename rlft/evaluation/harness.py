@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlft.base import UserError
-
-INTERVAL = 1.96
-"""Standard errors on either side that make 95%, at the harness's numbers of questions."""
+from rlft.evaluation.sampled import interval_of
 
 
 @dataclass(frozen=True)
@@ -36,10 +34,12 @@ class Score:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """95% limits, value ± 1.96 standard errors."""
-        return (
-            None if self.stderr is None else (self.value - INTERVAL * self.stderr, self.value + INTERVAL * self.stderr)
-        )
+        """95% limits: of a share those of `rlft.evaluation.sampled`, else value ± 1.96 standard errors."""
+        if self.stderr is None:
+            return None
+        if self.n and 0 <= self.value <= 1:
+            return interval_of(self.value, self.stderr**2 * max(1, self.n - 1), self.n)
+        return self.value - 1.96 * self.stderr, self.value + 1.96 * self.stderr
 
 
 def scores(results: Mapping[str, Any]) -> list[Score]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from math import comb, sqrt
-from statistics import fmean, variance
+from statistics import fmean, pvariance
 from typing import Any
 
 from scipy.special import stdtrit
@@ -154,10 +154,16 @@ def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float
     """
     if not values or not all(0 <= value <= 1 for value in values):
         raise ValueError("no interval: values from 0 to 1 are needed, at least one")
-    more = [*values, 0.0, 0.0, 1.0, 1.0]
-    middle = fmean(more)
-    half = float(stdtrit(len(more) - 1, 0.5 + level / 2)) * sqrt(variance(more) / len(more))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return interval_of(fmean(values), pvariance(values), len(values), level)
+
+
+def interval_of(mean: float, spread: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Returns the limits of `interval` for n values of which only the mean and the variance (over n) are known."""
+    size, right, wrong = n + 4, 1 - mean, -mean
+    shift = 2 * (right + wrong) / size  # of the mean, by the four that are added
+    squares = n * spread + 2 * right**2 + 2 * wrong**2 - size * shift**2
+    half = float(stdtrit(size - 1, 0.5 + level / 2)) * sqrt(squares / (size - 1) / size)
+    return max(0.0, mean + shift - half), min(1.0, mean + shift + half)
 
 
 def _measure(values: list[float], level: float) -> Measure:

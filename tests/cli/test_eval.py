@@ -11,6 +11,8 @@ import pytest
 from rlft.base import UserError
 from rlft.cli.main import main
 from rlft.evaluation.config import EvalConfig
+from rlft.evaluation.harness import Score
+from rlft.evaluation.sampled import interval_of
 from rlft.recipe import build, compose, freeze, own_words
 
 ROWS = [{"Body": f"Ann has {n} pens.", "Question": "How many has she?", "Answer": float(n)} for n in range(3)]
@@ -123,6 +125,7 @@ def test_a_file_of_questions_alone_with_its_columns_mapped_as_the_message_says(
     assert mapping in message
     assert main([*words, mapping.replace("'", "")]) == 0
     (call,) = asked
+    assert call.config.questions == "all"
     assert (call.plan.recipe, call.plan.model.path, call.plan.source.asks) == ("eval", "some/model", "svamp.jsonl")
     assert call.plan.run_dir.parent == Path("runs") and call.plan.run_dir.name.startswith("eval-")
 
@@ -133,6 +136,13 @@ def test_without_a_recipe_all_questions_are_asked(origin: str, asked: list[Asked
     assert main(["eval", origin, *([columns] if "file" in origin else [])]) == 0
     assert main(["eval", origin, *([columns] if "file" in origin else []), "data.held_out_share=0.5"]) == 0
     assert [call.plan.source.held_out_share for call in asked] == [1, 0.5]
+    assert {call.config.questions for call in asked} == {"all" if "file" in origin else None}
+
+
+def test_a_number_that_is_typed_counts(asked: list[Asked]) -> None:
+    words = ["eval", "data.eval_file=svamp.jsonl", "data.columns={question: Question, answer: Answer}"]
+    assert main([*words, "trainer.eval_size=2"]) == main([*words, "eval.questions=1"]) == 0
+    assert [(call.config.questions, call.plan.trainer.eval_size) for call in asked] == [(None, 2), (1, 200)]
 
 
 def test_a_run_is_asked_another_file_and_its_own_answers_stay(run_dir: Callable[..., str], asked: list[Asked]) -> None:
@@ -143,7 +153,7 @@ def test_a_run_is_asked_another_file_and_its_own_answers_stay(run_dir: Callable[
     source = asked[0].plan.source
     assert (source.task, source.eval_file, source.max_completion_tokens) == (None, "svamp.jsonl", 9)
     assert source.columns == {"question": "Body+Question", "answer": "Answer", "prompt": "Body"}
-    assert asked[0].plan.run_dir == Path("run")
+    assert asked[0].plan.run_dir == Path("run") and asked[0].config.questions == "all"
 
 
 @pytest.mark.parametrize(
@@ -195,3 +205,36 @@ def test_own_words_are_taken_out_and_read_like_a_recipe_s() -> None:
     assert config == EvalConfig(samples=2, top_p=1.0) and rest == ["recipe=x", "data.task=eval"]
     with pytest.raises(UserError, match=r"unknown key eval\.eval"):
         own_words(["eval=3"], "eval", EvalConfig)
+
+
+@pytest.fixture
+def harness(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
+    calls: list[tuple[Any, ...]] = []
+
+    def run(plan: Any, tasks: list[str], file: str, adapter: str | None, limit: int | None, trust: bool) -> list[Score]:
+        calls.append((tasks, file, adapter, limit))
+        return [Score("sums", "acc", "none", 0.5, 0.1, 25), Score("sums", "bleu", "x", 0.25, None, None)]
+
+    monkeypatch.setattr("rlft.train.harness.run_harness", run)
+    monkeypatch.setattr("rlft.train.harness.require_harness", lambda: None)
+    return calls
+
+
+def test_the_harness_is_run_on_the_same_models_and_needs_no_data(
+    run_dir: Callable[..., str], asked: list[Asked], harness: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", run_dir(), "--harness", "sums,mine.yaml", "eval.questions=25"]) == 0
+    tasks = ["sums", "mine.yaml"]
+    assert harness == [(tasks, "base", None, 25), (tasks, "trained", "run/adapter", 25)] and not asked
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    low, high = interval_of(0.5, 0.1**2 * 24, 25)
+    cell = f"0.500 [{low:.3f}, {high:.3f}], n=25"
+    assert lines[1:] == [f"sums acc {cell} {cell}", "sums bleu (x) 0.250 0.250"]
+    assert main(["eval", "--harness", "sums", "--json"]) == 0
+    (first, _) = json.loads(capsys.readouterr().out)["base"]
+    assert first == {"task": "sums", "metric": "acc", "filter": "none", "value": 0.5, "stderr": 0.1, "n": 25}
+
+
+def test_the_harness_asks_in_its_own_way(harness: list[tuple[Any, ...]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", "--harness", "sums", "eval.samples=4"]) == 2
+    assert "of the eval.* words only eval.questions=N counts" in capsys.readouterr().err and not harness
