@@ -110,7 +110,7 @@ class Source(DataSource):
         """Reads the rows, splits them by question, checks lengths, and makes what `next` draws from."""
         self.check(context.training)
         self._context = context
-        train, held = self._split(self._matching(self._load()))
+        train, held = self._split(self._matching(self._load()) if self._origin else [])
         kept_held = self._fitting(held)
         queries = {query.id: query for _, query in kept_held}
         self._held_out = [queries[key] for key in sorted(queries)]
@@ -181,8 +181,6 @@ class Source(DataSource):
         return length > limit
 
     def _load(self) -> list[Example]:
-        if not self._origin:
-            return []  # an eval_file alone
         if self.task is not None:
             examples = generate(self.task, self.task_settings, self.task_size)
             self._bound().say(f"data: {len(examples)} distinct questions in {self.task_size} entries of {self.task}")

@@ -64,7 +64,7 @@ def evaluate_plan(
                 "there is no held-out question with a reference answer; set data.held_out_share or data.eval_file"
             )
         sampling = asked.sampling(examination.limit)
-        session.say(_asking(examination, asked))
+        session.say(f"{name}: {_asking(examination, asked)}")
         answers = examination.ask()
         drawn = examination.draw(asked.samples, sampling) if asked.samples else []
     finally:

@@ -36,3 +36,24 @@ def test_drawn_answers_are_written_counted_and_the_same_for_a_seed(rlft: Rlft, t
     assert texts != [
         [answer["text"] for answer in row["answers"]] for row in read(tmp_path / "run" / "eval_base_samples.jsonl")
     ]
+
+
+@pytest.mark.real
+def test_the_real_model_on_a_file_of_other_columns(rlft: Rlft, tmp_path: Path) -> None:
+    """Sums small enough for the model as it is, and a question it is asked four times."""
+    rows = [
+        {"Body": f"Tom has {n} apples.", "Question": f"He buys {n + 1} more. How many has he?", "Answer": 2.0 * n + 1}
+        for n in (1, 2)
+    ]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    (tmp_path / "svamp.jsonl").write_text(text, encoding="utf-8")
+    words = ["data.eval_file=svamp.jsonl", "data.columns={question: Body+Question, answer: Answer}", "output_dir=run"]
+    words += ["data.max_completion_tokens=10", "eval.samples=4", "eval.temperature=0.8", "model.dtype=float32"]
+    measured = rlft("eval", *words)["base"]
+    assert (measured["n"], measured["available"], measured["max_completion_tokens"]) == (2, 2, 10)
+    assert set(measured["sampled"]["pass"]) == {"1", "2", "4"}
+    rows = read(tmp_path / "run" / "eval_base_samples.jsonl")
+    assert {row["gold"] for row in rows} == {"3.0", "5.0"} and rows[0]["question"].startswith("Tom has ")
+    drawn = [answer for row in rows for answer in row["answers"]]
+    assert len({answer["text"] for answer in drawn}) > 2, "the draws of a question are one draw"
+    assert all(0 < answer["tokens"] <= 10 for answer in drawn)
