@@ -17,6 +17,9 @@ from rlft.train.examination import Examination
 from rlft.train.plan import Plan
 from rlft.train.session import set_up
 
+PORTION = 64
+"""Questions between two lines that may say how far it is; rlft's own sampler takes no more of them at once."""
+
 
 def evaluate_plan(
     plan: Plan,
@@ -58,7 +61,7 @@ def evaluate_plan(
         training=False,
     )
     try:
-        examination = Examination(session)
+        examination = Examination(session, PORTION)
         if not examination.queries:
             raise UserError(
                 "there is no held-out question with a reference answer; set data.held_out_share or data.eval_file"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rlft.cli.main import main
 from rlft.evaluation.sampled import pass_at_k
 
 Rlft = Callable[..., dict[str, Any]]
@@ -16,7 +17,9 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(text) for text in path.read_text(encoding="utf-8").split("\n") if text]
 
 
-def test_drawn_answers_are_written_counted_and_the_same_for_a_seed(rlft: Rlft, tiny: list[str], tmp_path: Path) -> None:
+def test_drawn_answers_are_written_counted_and_the_same_for_a_seed(
+    rlft: Rlft, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     verifier = "trainer.verifier={_target_: rlft.rewards.Format, pattern: u, match: search}"
     words = ["eval", "recipe=grpo_math", *tiny, verifier, "output_dir=run", "eval.samples=4", "eval.questions=3"]
     measured = rlft(*words)
@@ -30,8 +33,13 @@ def test_drawn_answers_are_written_counted_and_the_same_for_a_seed(rlft: Rlft, t
     assert drawn["pass"]["2"]["value"] == sum(pass_at_k(4, c, 2) for c in right) / 3
     assert drawn["avg"]["value"] == pytest.approx(sum(right) / 12) and drawn["maj"] is None
     assert drawn["cut_share"] == sum(not answer["finished"] for row in rows for answer in row["answers"]) / 12
-    assert rlft(*words) == measured, "the same seed, other answers"
     texts = [[answer["text"] for answer in row["answers"]] for row in rows]
+    monkeypatch.setattr("rlft.train.evaluate.PORTION", 2)
+    monkeypatch.setattr("rlft.train.examination.PAUSE", 0)
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    assert out.count("2 of 3 questions are answered") == 2 and "base: asking 3 of " in out
+    assert json.loads((tmp_path / "run" / "eval_base.json").read_text(encoding="utf-8")) == result, "by portion"
     rlft(*words, "seed=1")
     assert texts != [
         [answer["text"] for answer in row["answers"]] for row in read(tmp_path / "run" / "eval_base_samples.jsonl")
