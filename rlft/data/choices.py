@@ -26,8 +26,9 @@ def options(row: Row) -> list[str]:
     """
     found = _list(row)
     texts = found.get("text") if isinstance(found, Mapping) else found
-    plain = isinstance(texts, list | tuple) and 1 < len(texts) <= len(LETTERS)
-    if not plain or not all(isinstance(text, str | int | float) and str(text).strip() for text in texts):
+    texts = list(texts) if isinstance(texts, list | tuple) else []
+    plain = all(isinstance(text, str | int | float) and str(text).strip() for text in texts)
+    if not plain or not 1 < len(texts) <= len(LETTERS):
         raise UserError(
             f'{row.where}: expected at least two options, as a list of texts or {{"label": […], "text": […]}} in '
             f"column choices, or as texts in the columns A, B, …; found {found!r}"[:300]

@@ -43,7 +43,9 @@ def _cells(result: dict[str, Any]) -> dict[str, str]:
         # pass@1 is avg@n.
         cells |= {f"pass@{k}": _share(**measure) for k, measure in drawn["pass"].items() if k != "1"}
         cut += f" greedy, {drawn['cut_share']:.1%} drawn"
-    return cells | {f"cut off at {result['max_completion_tokens']} tokens": cut, "questions": f"{result['n']:,}"}
+    n, available = result["n"], result["available"]
+    of = f" of {available:,}" if available > n else ""
+    return cells | {f"cut off at {result['max_completion_tokens']} tokens": cut, "questions": f"{n:,}{of}"}
 
 
 def _share(value: float, low: float, high: float) -> str:

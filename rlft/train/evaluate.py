@@ -96,7 +96,8 @@ def evaluate_plan(
 
 def _asking(examination: Examination, asked: EvalConfig) -> str:
     n, available = len(examination.queries), examination.available
-    rest = "" if n == available else f" of {available:,} (eval.questions=all asks them all)"
+    of = "" if n == available else f" of {available:,}"
+    rest = " (eval.questions=all asks them all)" if of else ""
     drawn = f", and {asked.samples} answers each at temperature {asked.temperature:g}" if asked.samples else ""
     where = examination.session.plan.source.asks
-    return f"asking {n:,}{rest} questions of {where}, at most {examination.limit} tokens: greedy{drawn}"
+    return f"asking {n:,}{of} questions of {where}{rest}, at most {examination.limit} tokens: greedy{drawn}"

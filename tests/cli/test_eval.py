@@ -14,6 +14,7 @@ from rlft.evaluation.config import EvalConfig
 from rlft.evaluation.harness import Score
 from rlft.evaluation.sampled import interval_of
 from rlft.recipe import build, compose, freeze, own_words
+from rlft.recipe.overrides import changed
 
 ROWS = [{"Body": f"Ann has {n} pens.", "Question": "How many has she?", "Answer": float(n)} for n in range(3)]
 MEASURE = {"value": 0.5, "low": 0.25, "high": 0.75}
@@ -39,7 +40,8 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Asked]:
         passes = {str(k): MEASURE for k in (1, 2, 4) if k <= asked.samples}
         drawn = {"samples": asked.samples, "avg": MEASURE, "maj": None, "pass": passes, "cut_share": 0.25}
         return {
-            "n": 1200, "accuracy": 0.6 if adapter else 0.1, "interval": [0.05, 0.65], "cut_share": 0.125,
+            "n": 1200, "available": 1200 if adapter else 1319,
+            "accuracy": 0.6 if adapter else 0.1, "interval": [0.05, 0.65], "cut_share": 0.125,
             "max_completion_tokens": 24, "sampled": drawn if asked.samples else None,
         }  # fmt: skip
 
@@ -74,7 +76,7 @@ def test_of_a_run_the_base_and_what_was_trained(
         ["95%", "intervals", "base", "trained"],
         ["greedy", "10.0%", "[5.0,", "65.0]", "60.0%", "[5.0,", "65.0]"],
         ["cut", "off", "at", "24", "tokens", "12.5%", "12.5%"],
-        ["questions", "1,200", "1,200"],
+        ["questions", "1,200", "of", "1,319", "1,200"],
     ]
     assert [(call.file, call.adapter) for call in asked] == [("base", None), ("trained", "run/adapter")]
     assert {call.config for call in asked} == {EvalConfig()}
@@ -109,7 +111,7 @@ def test_the_table_of_drawn_answers_leaves_out_what_it_says_already(
         "pass@2 50.0% [25.0, 75.0]",
         "pass@4 50.0% [25.0, 75.0]",
         "cut off at 24 tokens 12.5% greedy, 25.0% drawn",
-        "questions 1,200",
+        "questions 1,200 of 1,319",
     ]
     assert asked[0].config == EvalConfig("all", 4, 0.7, top_p=0.9)
 
@@ -198,6 +200,17 @@ def test_what_cannot_be_changed_of_a_run(
 ) -> None:
     assert main(["eval", run_dir(), word]) == 2
     assert message in capsys.readouterr().err and not asked
+
+
+def test_a_mapping_is_merged_and_the_frozen_recipe_stays(run_dir: Callable[..., str], asked: list[Asked]) -> None:
+    assert main(["eval", run_dir(), "data.task_settings={max_terms: 3}"]) == 0
+    settings = asked[0].plan.source.task_settings
+    assert settings == {"min_terms": 2, "max_terms": 3, "min_digits": 2, "max_digits": 2}
+    config = {"data": {"task_settings": {"min_terms": 2}}}
+    assert changed(config, ["data.task_settings.min_terms=1", "data.task=gcd"])["data"] == {
+        "task_settings": {"min_terms": 1}, "task": "gcd",
+    }  # fmt: skip
+    assert config == {"data": {"task_settings": {"min_terms": 2}}}
 
 
 def test_own_words_are_taken_out_and_read_like_a_recipe_s() -> None:

@@ -23,7 +23,8 @@ CITIES = ["Oslo", "Rome", "New York", "York"]
         ("Rome", "B"),
         ("rome.", "B"),
         ("I think it is Rome", "B"),
-        ("New York", "C"),  # the longer of two that are there
+        ("New York", "C"),
+        ("I think it is New York", "C"),  # the longer of two that are there
         ("York", "D"),
         ("The answer is B", "B"),
         ("The answer is B because Oslo (A) is in Norway.", "B"),
@@ -103,7 +104,7 @@ def test_the_verifier_asks_the_task_where_its_answer_is_no_number() -> None:
     verifier = Verifier()
     try:
         asked = query(str(example.answer), **example.metadata)
-        right, wrong = score(verifier, asked, f"<answer>{example.answer}</answer>", "<answer>nothing</answer>")
+        right, wrong = score(verifier, asked, str(example.answer), "nothing")
     finally:
         verifier.close()
     assert (right.value, wrong.value) == (1.0, 0.0) and right.extracted == example.answer
