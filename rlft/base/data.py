@@ -106,6 +106,11 @@ class DataSource(ABC):
     def name(self) -> str:
         """What it is and of what, for the head of a run, e.g. "online · chain_sum"."""
 
+    @property
+    def asks(self) -> str:
+        """What `held_out` comes from, for the head of an evaluation; `name` unless a subclass knows better."""
+        return self.name
+
     @abstractmethod
     def bind(self, context: Context) -> None:
         """Loads and checks the data (and samples it, where it is sampled once). Raises UserError with the row named."""

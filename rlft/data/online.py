@@ -34,9 +34,9 @@ class Sampled(Source):
     top_p: float = 1.0
     min_p: float = 0.0
 
-    def check(self) -> None:
+    def check(self, training: bool = True) -> None:
         """Checks the settings alone. Raises UserError."""
-        super().check()
+        super().check(training)
         if self.samples_per_prompt < 1:
             raise UserError(f"data.samples_per_prompt={self.samples_per_prompt}: expected a whole number of at least 1")
         if self.temperature < 0:

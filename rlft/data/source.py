@@ -26,12 +26,13 @@ class Source(DataSource):
         train_file: a json, jsonl or parquet file.
         hub_id, hub_config, hub_split: a dataset that `datasets.load_dataset` knows (a local folder too).
         eval_file: questions for evaluation in place of a held-out share; rows with the same questions are not trained.
+            Where nothing is to be trained, it may stand alone.
         format: what the rows are; "auto" goes by the columns of the first one.
         columns: which column is which, e.g. {question: Body+Question, answer: Answer}.
         question_pattern: a regular expression; only questions in which it is found are taken.
         prompt: the user turn, with {question} in it.
         system: a system turn that goes before conversations that have none.
-        held_out_share: of the questions, kept for evaluation, by hash of the question.
+        held_out_share: of the questions, kept for evaluation, by hash of the question; 1 leaves none to train on.
         validation_share: of the questions, kept from training too, for choosing settings; next to the held-out share.
         evaluate_on: the questions that accuracy is measured on: those held out, or those of the validation share.
         shuffle: a new order for every epoch, drawn from the seed; otherwise the order of the file.
@@ -72,12 +73,22 @@ class Source(DataSource):
     @property
     def name(self) -> str:
         """E.g. "online · chain_sum"."""
-        return f"{self.kind} · {self.task or self.hub_id or Path(self.train_file or '(no data)').name}"
+        return f"{self.kind} · {self._origin or '(no data)'}"
 
-    def check(self) -> None:
-        """Checks the settings alone, before anything is loaded. Raises UserError."""
+    @property
+    def asks(self) -> str:
+        """E.g. "test.jsonl"."""
+        return Path(self.eval_file).name if self.eval_file is not None else self._origin
+
+    @property
+    def _origin(self) -> str:
+        return self.task or self.hub_id or Path(self.train_file or "").name
+
+    def check(self, training: bool = True) -> None:
+        """Checks the settings alone, before anything is loaded. Without `training` an `eval_file` is enough. Raises
+        UserError."""
         given = [key for key in ("task", "train_file", "hub_id") if getattr(self, key) is not None]
-        if len(given) != 1:
+        if len(given) != 1 and (given or training or self.eval_file is None):
             found = "none is given" if not given else f"{' and '.join(given)} are given"
             raise UserError(
                 f"data: exactly one of task, train_file and hub_id is expected; {found}. Type e.g. "
@@ -94,14 +105,15 @@ class Source(DataSource):
         except re.error as error:
             found = f"data.question_pattern={self.question_pattern!r}"
             raise UserError(f"{found}: not a regular expression: {error}") from error
-        if not 0 <= self.held_out_share < 1:
-            raise UserError(f"data.held_out_share={self.held_out_share}: expected a share of at least 0 and below 1")
-        if not 0 <= self.validation_share < 1 - self.held_out_share:
+        if not 0 <= self.held_out_share <= 1:
+            raise UserError(f"data.held_out_share={self.held_out_share}: expected a share from 0 to 1")
+        share = self.validation_share
+        if share < 0 or (share and share + self.held_out_share >= 1):
             raise UserError(
-                f"data.validation_share={self.validation_share}: expected a share of at least 0 that leaves some of "
+                f"data.validation_share={share}: expected a share of at least 0 that leaves some of "
                 f"the questions to train on (data.held_out_share={self.held_out_share})"
             )
-        if self.evaluate_on == "validation" and not self.validation_share:
+        if self.evaluate_on == "validation" and not share:
             raise UserError("data.evaluate_on=validation needs some: type e.g. data.validation_share=0.05")
         for key in ("task_size", "max_prompt_tokens", "max_completion_tokens"):
             if getattr(self, key) < 1:
@@ -109,9 +121,10 @@ class Source(DataSource):
 
     def bind(self, context: Context) -> None:
         """Reads the rows, splits them by question, checks lengths, and makes what `next` draws from."""
-        self.check()
+        self.check(context.training)
         self._context = context
-        train, held = self._validated(*self._split(self._matching(self._load())))
+        examples = self._matching(self._load()) if self._origin else []
+        train, held = self._validated(*self._split(examples))
         kept_held = self._fitting(held)
         queries = {query.id: query for _, query in kept_held}
         self._held_out = [queries[key] for key in sorted(queries)]
@@ -218,7 +231,7 @@ class Source(DataSource):
         # The evaluation file may be of another format: the mapping is for it only where it has those columns.
         sources = {part.strip() for value in self.columns.values() for part in (value, *value.split("+"))}
         columns = self.columns if sources & set(rows[0].values) else {}
-        held = self._read(rows, self.eval_file, columns, "auto")
+        held = self._read(rows, self.eval_file, columns, "auto" if self._origin else self.format)
         kept = {question_id(example.question) for example in held}
         train = [example for example, key in zip(examples, ids, strict=True) if key not in kept]
         if len(train) < len(examples):

@@ -24,9 +24,10 @@ class WordCount:
         return " ".join("word" for _ in token_ids)
 
 
-def read_data(plan: Plan) -> None:
+def read_data(plan: Plan, training: bool = True) -> None:
     """Checks the settings of one of rlft's own data sources and reads a copy of it, without a model; a dataset on the
-    hub is left for the run. Other sources are left alone: what binding them does is not known here.
+    hub is left for the run. Other sources are left alone: what binding them does is not known here. Without `training`
+    only what an evaluation needs is checked.
 
     Raises:
         UserError: whatever is wrong with the settings or the rows, with the row named.
@@ -34,7 +35,7 @@ def read_data(plan: Plan) -> None:
     source = plan.source
     if not isinstance(source, Source):
         return
-    source.check()
+    source.check(training)
     if source.hub_id is not None:
         return
     probe = replace(source, task_size=1)  # one entry shows whether a task and its settings exist

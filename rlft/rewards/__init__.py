@@ -1,5 +1,6 @@
 """Reward functions: the second part of a method."""
 
+from rlft.rewards.choice import MultipleChoice
 from rlft.rewards.combine import Combine
 from rlft.rewards.common import Scored
 from rlft.rewards.extract import extract_answer, tagged_answer, to_number
@@ -9,6 +10,7 @@ from rlft.rewards.model import RewardModel
 from rlft.rewards.python import PythonReward
 from rlft.rewards.reasoning import ReasoningGym
 from rlft.rewards.simple import Implicit, Length, PreferenceLabel
+from rlft.rewards.verifier import Verifier
 
 __all__ = [
     "Combine",
@@ -16,11 +18,13 @@ __all__ = [
     "Implicit",
     "Length",
     "MathAnswer",
+    "MultipleChoice",
     "PreferenceLabel",
     "PythonReward",
     "ReasoningGym",
     "RewardModel",
     "Scored",
+    "Verifier",
     "extract_answer",
     "tagged_answer",
     "to_number",

@@ -29,6 +29,7 @@ WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 THIN_SPACE = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 
 TAG = re.compile(r"<(/?)answer>", re.I)
+NOISE = re.compile(r"\\(?:left|right|text|mathrm)(?![A-Za-z])|\\[!,; ]|[\s${}]")
 BRACE = re.compile(r"\\[{}]|(?P<open>(?:(?P<boxed>\\boxed|\\fbox)\s*)?\{)|(?P<close>\})")
 LONGEST = 400
 """Characters above which a text is no number."""
@@ -83,6 +84,21 @@ def to_number(text: str) -> Fraction | None:
     if match := LATEX_RATIO.fullmatch(text):
         return _ratio(match[1], match[2], match[3] or match[5], match[4] or match[6])
     return _in_words(text)
+
+
+def spelled(text: str) -> str:
+    """Returns an answer without what does not tell two answers apart: case, spaces, LaTeX's frills, a full stop."""
+    return NOISE.sub("", text).rstrip(".").casefold()
+
+
+def canonical(text: str) -> Fraction | str:
+    """Returns what all spellings of one answer share: the value of a number, else how it is spelled.
+
+    >>> canonical("72.0") == canonical("$72"), canonical("Paris.") == canonical("paris")
+    (True, True)
+    """
+    value = to_number(text)
+    return spelled(text) if value is None else value
 
 
 def _tidy(text: str) -> str:
