@@ -20,7 +20,7 @@ def options(parser: Parser) -> None:
     parser.description = (
         "Which method wins, by how much and how sure: held-out accuracy with 95% intervals over seeds and questions,\n"
         "differences paired by question, and what each method cost. Runs that differ in their seed alone are pooled.\n"
-        "A table here, and compare.json, compare.csv, compare.md and compare.png in a folder."
+        "A table here, and compare.html (a page of its own), .json, .csv, .md and .png in a folder."
     )
     parser.epilog = (
         "with recipes=:\n"

@@ -20,6 +20,7 @@ VERBS = {
     "resume": "go on with an interrupted run",
     "eval": "accuracy, avg@n, maj@n and pass@k of a run's models, or of any other",
     "compare": "several runs side by side: accuracy with intervals, tokens, seconds",
+    "report": "one run as a page: result, curves, samples, configuration",
     "ls": "list recipes, algorithms, data, rewards, models or runs",
     "show": "a recipe's data source, reward and algorithm, and all its values",
     "validate": "check a recipe without loading a model",

@@ -85,6 +85,7 @@ def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dic
         tip = f"; go on with `rlft resume {plan.run_dir}`" if has_checkpoint(plan.run_dir) else ""
         raise KeyboardInterrupt(f"interrupted{tip}") from None
     if alone and _first():
+        write_page(plan.run_dir)
         if summary.get("status") == "stopped":
             print(f"stopped; go on with `rlft resume {plan.run_dir}`")
         else:
@@ -92,6 +93,16 @@ def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dic
             print(f"everything is in {plan.run_dir}")
     wanted = summary.get("status") != "stopped" or summary.get("steps") == plan.trainer.stop_after
     return (0 if wanted else 130), summary
+
+
+def write_page(run_dir: Path) -> None:
+    """Writes report.html. A page is not worth a run: whatever goes wrong is said and no more."""
+    from rlft.report import write_report
+
+    try:
+        write_report(run_dir)
+    except Exception as error:
+        print(f"report.html was not written ({type(error).__name__}: {error}); `rlft report {run_dir}` tries again")
 
 
 def head(plan: "Plan") -> None:

@@ -55,6 +55,19 @@ def unequal(named: list[tuple[Record, str]], methods: list[dict[str, Any]]) -> l
     ]
 
 
+def tuned(tuning: list[dict[str, Any]]) -> list[str]:
+    """Returns what was tried with each recipe, and what that cost."""
+    lines: list[str] = []
+    for each in tuning:
+        trials = each["trials"]
+        flops = sum(trial["flops"] for trial in trials)
+        lines.append(
+            f"tuned: {each['recipe']} takes {each['chosen']}, the best of {len(trials)} on {trials[0]['n']} validation "
+            f"questions; the trials took {flops:.2g} FLOPs, beside those in the table"
+        )
+    return lines
+
+
 def _sum(own: float | None, before: float) -> float | None:
     return None if own is None else own + before
 

@@ -9,6 +9,7 @@ from rlft.base import UserError
 from rlft.comparison.arms import Arm, arms
 from rlft.comparison.bills import bill, budget, unequal
 from rlft.comparison.page import write
+from rlft.comparison.passes import passes
 from rlft.comparison.record import Record, label_runs, mismatches, read_record
 from rlft.comparison.verdict import Pair, judge
 from rlft.evaluation import crossed
@@ -25,7 +26,7 @@ def compare(
     failed: Sequence[str] = (),
     tuning: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Compares finished runs and writes compare.json, compare.csv, compare.md and, with matplotlib, compare.png.
+    """Compares finished runs and writes compare.json, .csv, .md, .html and, with matplotlib, compare.png.
 
     Runs that differ in their seed alone are one method's and are pooled: from three seeds up its intervals cover the
     draw of the seeds as well as that of the questions (`rlft.evaluation.crossed`), with fewer they cover the questions
@@ -43,10 +44,11 @@ def compare(
 
     Returns:
         The object written to compare.json: `methods` (best first: label, method, recipe, seeds, paths, n, accuracies,
-        accuracy, low, high, iqm, gain, gain_interval, cut_share, and what it cost, as `bill` returns it), `budget`
-        (unit and amount that all were given, or None), `tuning`, `pairs` (better, other, n, difference, low, high, p,
-        improvement, decided, verdict), `verdicts`, `mismatches`, `unfinished`, `failed`, `notes`, `files`. Accuracies
-        and differences are shares, not points.
+        accuracy, low, high, iqm, gain, gain_interval, `sampled` as `passes` returns it, cut_share, and what it cost, as
+        `bill` returns it), `budget` (unit and amount that all were given, or None), `tuning`, `pairs` (better, other,
+        n, difference, low, high, p, improvement, decided, verdict), `verdicts`, `base_sampled` (of the untrained
+        model), `mismatches`, `unfinished`, `failed`, `notes`, `files`. Accuracies and differences are shares, not
+        points.
 
     Raises:
         UserError: fewer than two finished runs, runs that may not be compared, or what `read_record` raises.
@@ -74,6 +76,7 @@ def compare(
         "budget": budget([run for run, _ in named]),
         "tuning": list(tuning),
         "pairs": pairs,
+        "base_sampled": next((s for arm in found for run in arm.runs if (s := passes([run.path], "base"))), None),
         "verdicts": [pair["verdict"] for pair in pairs],
         "mismatches": differ,
         "unfinished": unfinished,
@@ -113,6 +116,7 @@ def _method(label: str, arm: Arm) -> dict[str, Any]:
         "iqm": crossed.interquartile_mean(arm.accuracies) if seeds >= ROBUST else None,
         "gain": gain,
         "gain_interval": interval,
+        "sampled": passes([run.path for run in arm.runs]),
         "cut_share": sum(run.cut / len(run.correct) for run in arm.runs) / seeds,
         **bill(arm.runs),
     }

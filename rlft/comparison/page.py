@@ -1,4 +1,4 @@
-"""A comparison for people: on the terminal, as Markdown and CSV, and as a picture."""
+"""A comparison for people: on the terminal, as Markdown and CSV, as a picture, and as a page (`web`)."""
 
 import csv
 import io
@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from rlft.comparison import web
+from rlft.comparison.bills import tuned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,13 +24,14 @@ BILL_UNITS = {"generated_tokens": "generated tokens", "trained_tokens": "trained
 
 
 def write(result: dict[str, Any], out: Path) -> dict[str, Any]:
-    """Writes compare.csv, .md, .png (where matplotlib is installed) and .json to `out`; returns the result with their
-    paths as `files`."""
+    """Writes compare.csv, .md, .html, .png (where matplotlib is installed) and .json to `out`; returns the result with
+    their paths as `files`."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.csv").write_text(_csv(result["methods"]), encoding="utf-8")
     (out / "compare.md").write_text(_markdown(result), encoding="utf-8")
+    (out / "compare.html").write_text(web.page(result, out), encoding="utf-8")
     picture = _plot(result["methods"], out / "compare.png")
-    names = ["compare.json", "compare.csv", "compare.md", *(["compare.png"] if picture else [])]
+    names = ["compare.json", "compare.csv", "compare.md", "compare.html", *(["compare.png"] if picture else [])]
     result = result | {"files": [str(out / name) for name in names]}
     (out / "compare.json").write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
@@ -55,20 +59,7 @@ def render(result: dict[str, Any], console: Console) -> None:
 def _footnotes(result: dict[str, Any]) -> list[str]:
     left_out = [f"failed, left out: {line}" for line in result["failed"]]
     left_out += [f"not finished, left out: {path}" for path in result["unfinished"]]
-    return left_out + _tuned(result["tuning"]) + result["notes"]
-
-
-def _tuned(tuning: list[dict[str, Any]]) -> list[str]:
-    """Returns what was tried with each recipe, and what that cost."""
-    lines: list[str] = []
-    for each in tuning:
-        trials = each["trials"]
-        flops = sum(trial["flops"] for trial in trials)
-        lines.append(
-            f"tuned: {each['recipe']} takes {each['chosen']}, the best of {len(trials)} on {trials[0]['n']} validation "
-            f"questions; the trials took {flops:.2g} FLOPs, beside those in the table"
-        )
-    return lines
+    return left_out + tuned(result["tuning"]) + result["notes"]
 
 
 def _share(value: float | None, interval: Any = None, sign: str = "") -> str:
@@ -95,7 +86,7 @@ def _cells(method: dict[str, Any]) -> list[str]:
 
 def _csv(methods: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    names = [name for name in methods[0] if name not in ("gain_interval", "flops_by_part")]
+    names = [name for name in methods[0] if name not in ("gain_interval", "sampled", "flops_by_part")]
     table = csv.writer(text, lineterminator="\n")
     table.writerow([*names, "gain_low", "gain_high"])
     for method in methods:

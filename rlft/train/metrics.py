@@ -38,6 +38,7 @@ KEYS = (
     "reward/errors",
     "tokens/generated",
     "tokens/trained",
+    "flops",
     "time/step_s",
     "time/rollout_s",
     "time/reward_s",
@@ -46,7 +47,7 @@ KEYS = (
     "memory/peak_bytes",
 )
 """The keys of every line of metrics.jsonl; null where a run has no such thing. `reward/part/NAME` and `critic/…` join
-them where there are parts or a critic."""
+them where there are parts or a critic. Tokens and seconds are the step's own; `flops` are the run's so far."""
 
 
 class Tally:

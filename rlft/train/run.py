@@ -181,6 +181,7 @@ class _Run:
             "learning_rate": learning_rate,
             "tokens/generated": bill.generated_tokens - generated,
             "tokens/trained": int(batch.mask.sum()) * trainer.epochs,
+            "flops": bill.flops,
             **dict(zip(("time/rollout_s", "time/reward_s", "time/annotate_s", "time/update_s"), times, strict=True)),
             "memory/peak_bytes": peak_memory(),
         }, groups

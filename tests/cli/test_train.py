@@ -106,6 +106,28 @@ def test_resume_goes_on_to_the_end_by_the_frozen_recipe(
     assert len(runs) == 3
 
 
+def test_a_run_leaves_its_page_when_it_ends_and_when_it_stops(runs: list[dict[str, Any]]) -> None:
+    assert main(["train", "recipe=grpo_math", "output_dir=whole"]) == 0
+    assert "finished after" in Path("whole/report.html").read_text(encoding="utf-8")
+    assert main(["train", "recipe=grpo_math", "output_dir=part", "trainer.stop_after=2"]) == 0
+    assert "rlft resume part" in Path("part/report.html").read_text(encoding="utf-8")
+    assert main(["resume", "part"]) == 0
+    assert "finished after" in Path("part/report.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_written_does_not_fail_the_run(
+    runs: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(run_dir: Path) -> None:
+        raise ValueError("no room")
+
+    monkeypatch.setattr("rlft.report.write_report", broken)
+    assert main(["train", "recipe=grpo_math", "output_dir=here", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["status"] == "finished"
+    assert "report.html was not written (ValueError: no room); `rlft report here` tries again\n" in err
+
+
 def test_an_interruption_says_how_to_go_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,7 +115,7 @@ def test_failed_runs_are_named(tmp_path: Path) -> None:
 def test_every_file_is_written_and_holds_the_same_numbers(tmp_path: Path) -> None:
     out = tmp_path / "deep" / "out"
     result = compare([*seeds(tmp_path, "sft", [20] * 3), *seeds(tmp_path, "grpo", [60] * 3)], out)
-    assert result["files"] == [str(out / f"compare.{end}") for end in ("json", "csv", "md", "png")]
+    assert result["files"] == [str(out / f"compare.{end}") for end in ("json", "csv", "md", "html", "png")]
     assert json.loads((out / "compare.json").read_text(encoding="utf-8")) == result
     rows = list(csv.DictReader((out / "compare.csv").open(encoding="utf-8")))
     assert [(r["label"], r["seeds"], r["accuracies"], r["seconds"]) for r in rows] == [

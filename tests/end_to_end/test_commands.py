@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from pages import COMPARISON, REPORT, check
 from safetensors.torch import load_file
 
 from rlft.cli.main import main
@@ -52,12 +53,20 @@ def test_a_sweep_and_its_comparison(
     (method,) = pooled["methods"]
     assert (method["seeds"], method["paths"][0]) == ([0, 1], folders[0])  # seed 0 had finished before
     assert method["low"] <= method["accuracy"] <= method["high"] and pooled["failed"] == []
+    page = check(tmp_path / "seeds" / "compare.html", COMPARISON)
+    assert "grpo before and after training" in page.text["flips"] and "Entropy" in page.text["regressions"]
+    assert page.text["curves"].count("FLOPs spent") == 2
 
 
 def test_train_stop_resume_eval(rlft: Rlft, tiny: list[str], tmp_path: Path) -> None:
     words = ["recipe=grpo_math", *FORMAT, *tiny, "output_dir=run"]
     assert rlft("train", *words, "trainer.stop_after=1")["status"] == "stopped"
+    assert "stopped after 1 of 2 steps" in (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     finished = rlft("resume", "run")
+    page = check(tmp_path / "run" / "report.html", REPORT)
+    assert "finished after 2 of 2 steps" in page.source and "step 2: 9 completions of 3 prompts" in page.text["samples"]
+    assert "Gradient norm" in page.text["curves"] and "Signs of the coefficient" in page.text["coefficients"]
+    assert rlft("report", "run") == {"report": "run/report.html"}
     assert (finished["status"], finished["steps"]) == ("finished", 2)
     measured = rlft("eval", "run")
     assert measured["base"]["accuracy"] == finished["eval"]["accuracy_before"]

@@ -96,3 +96,4 @@ def test_the_bill_goes_on(tiny_dir: Path, tmp_path: Path) -> None:
     assert half["seconds"] > sum(r["time/step_s"] for r in records) > 0  # the data took some too
     assert half["generated_tokens"] == sum(r["tokens/generated"] for r in records) > 0
     assert half["trained_tokens"] == sum(r["tokens/trained"] for r in records) > 0
+    assert 0 < records[0]["flops"] < records[1]["flops"] == half["flops"]  # of the run so far

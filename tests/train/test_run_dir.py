@@ -17,7 +17,7 @@ from rlft.train import checkpoint, read_summary
 METRICS = {
     "step", "reward/mean", "reward/std", "kl", "entropy", "ratio/clip_low", "ratio/clip_high", "gc/mean_abs",
     "gc/share_zero", "grad_norm", "completion_length/mean", "completion_length/cut_share", "group/all_right",
-    "group/all_wrong", "tokens/generated", "tokens/trained", "time/step_s", "time/rollout_s", "time/reward_s",
+    "group/all_wrong", "tokens/generated", "tokens/trained", "flops", "time/step_s", "time/rollout_s", "time/reward_s",
     "time/annotate_s", "time/update_s", "memory/peak_bytes",
 }  # fmt: skip
 LOOKED_AT = {
