@@ -78,7 +78,7 @@ def to_number(text: str) -> Fraction | None:
     text = WRAPPER.sub(r" \1 ", _tidy(text))
     text = UNIT_SIGNS.sub("", SPACING.sub("", text)).strip().rstrip(".,;: ")
     if match := NUMBER.fullmatch(text):
-        return _signed(match[1], _exact(match[2]))
+        return _signed(match[1], exact(match[2]))
     if match := RATIO.fullmatch(text):
         return _ratio(match[1], match[2], match[3], match[4])
     if match := LATEX_RATIO.fullmatch(text):
@@ -107,7 +107,8 @@ def _tidy(text: str) -> str:
     return THIN_SPACE.sub("", text)
 
 
-def _exact(text: str) -> Fraction:
+def exact(text: str) -> Fraction:
+    """Returns the value of a text that `UNSIGNED` matches, with or without a sign."""
     return Fraction(Decimal(text.replace(",", "")))
 
 
@@ -116,11 +117,11 @@ def _signed(sign: str, value: Fraction) -> Fraction:
 
 
 def _ratio(sign: str, whole: str | None, above: str, below: str) -> Fraction | None:
-    denominator = _exact(below)
+    denominator = exact(below)
     if denominator == 0:
         return None
     above_sign, above = ("-", above[1:]) if above.startswith("-") else ("+", above)
-    return _signed(sign, Fraction(int(whole or 0)) + _signed(above_sign, _exact(above) / denominator))
+    return _signed(sign, Fraction(int(whole or 0)) + _signed(above_sign, exact(above) / denominator))
 
 
 def _in_words(text: str) -> Fraction | None:

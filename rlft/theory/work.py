@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 from rlft.base import DataSource, RewardFunction
 from rlft.data import Offline, Online, Pairs
 from rlft.models.flops import Shape, Way
-from rlft.rewards import Combine, RewardModel
+from rlft.rewards import Combine, ProcessModel, RewardModel, Stepped
 from rlft.theory.live import Live
 from rlft.theory.model import reward_shape
 
@@ -136,4 +136,5 @@ def _most(source: Offline) -> int:
 def _reward_models(reward: RewardFunction) -> list[str]:
     if isinstance(reward, Combine):
         return [path for part in reward.parts.values() for path in _reward_models(part)]
-    return [reward.path] if isinstance(reward, RewardModel) else []
+    own = [reward.path] if isinstance(reward, RewardModel | ProcessModel) else []
+    return own + (_reward_models(reward.outcome) if isinstance(reward, Stepped) else [])

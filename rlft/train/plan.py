@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlft.base import Algorithm, DataSource, RewardFunction
+from rlft.base import Algorithm, DataSource, RewardFunction, UserError
 from rlft.models.config import ModelConfig
 from rlft.models.rollout import Rollout
 from rlft.train.budget import Budget
@@ -42,6 +42,11 @@ class Plan:
     def __post_init__(self) -> None:
         self.rollout.check(self.source, self.model, self.trainer.processes)
         self.budget.check(self.source, self.reward)
+        if "steps" in self.algorithm.needs and not self.reward.stepwise:
+            raise UserError(
+                f"algorithm {self.method} needs rewards of steps, and the reward {self.reward.name} judges none; "
+                "type reward=arithmetic_steps or reward=process_model, or another algorithm (algorithm=grpo)"
+            )
 
     def triple(self) -> str:
         """Returns the line that heads every run: data source, reward, algorithm and its coefficient."""

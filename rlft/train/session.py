@@ -260,10 +260,10 @@ def _described(plan: Plan, loaded: Loaded) -> dict[str, torch.Tensor]:
 def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, processes: Processes) -> dict[str, Role]:
     """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
     trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
-    unknown = needs - {"old", "reference", "critic"}
+    unknown = needs - {"old", "reference", "critic", "steps"}
     if unknown:
         raise UserError(
-            f"algorithm {plan.method} needs {', '.join(sorted(unknown))}; rlft has old, reference and critic"
+            f"algorithm {plan.method} needs {', '.join(sorted(unknown))}; rlft has old, reference, critic and steps"
         )
     roles: dict[str, Role] = {}
     noisy = plan.rollout.correction is not None and has_dropout(policy.model)  # π_old of the mismatch has no dropout
