@@ -25,7 +25,6 @@ from rlft.base import question_id
 from rlft.data.split import is_held_out
 from rlft.data.tasks import generate
 
-
 # The recipes' own:
 PROMPT = "{question} Add two numbers a line, then write #### and the answer."
 TERMS, HELD_OUT, LIMIT = 4, 0.1, 64

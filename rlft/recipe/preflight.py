@@ -27,11 +27,13 @@ class WordCount:
 def read_data(plan: Plan, training: bool = True) -> None:
     """Checks the settings of one of rlft's own data sources and reads a copy of it, without a model; a dataset on the
     hub is left for the run. Other sources are left alone: what binding them does is not known here. Without `training`
-    only what an evaluation needs is checked.
+    only what an evaluation needs is checked, else also whether the reward suits the algorithm.
 
     Raises:
         UserError: whatever is wrong with the settings or the rows, with the row named.
     """
+    if training:
+        plan.check()
     source = plan.source
     if not isinstance(source, Source):
         return

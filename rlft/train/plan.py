@@ -42,6 +42,10 @@ class Plan:
     def __post_init__(self) -> None:
         self.rollout.check(self.source, self.model, self.trainer.processes)
         self.budget.check(self.source, self.reward)
+
+    def check(self) -> None:
+        """Raises UserError if the algorithm needs rewards of steps and the reward judges none: it can be looked at, but
+        not trained with."""
         if "steps" in self.algorithm.needs and not self.reward.stepwise:
             raise UserError(
                 f"algorithm {self.method} needs rewards of steps, and the reward {self.reward.name} judges none; "

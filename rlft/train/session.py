@@ -259,6 +259,7 @@ def _described(plan: Plan, loaded: Loaded) -> dict[str, torch.Tensor]:
 
 def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, processes: Processes) -> dict[str, Role]:
     """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
+    plan.check()
     trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
     unknown = needs - {"old", "reference", "critic", "steps"}
     if unknown:

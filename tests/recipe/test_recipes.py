@@ -95,9 +95,12 @@ def test_interpolations_are_resolved() -> None:
 
 def test_an_algorithm_of_steps_is_refused_with_a_reward_that_judges_none(tmp_path: Path) -> None:
     words = ["recipe=grpo_math", "algorithm=grpo_process"]
+    plan = build(compose(words).config, tmp_path)
     with pytest.raises(UserError, match=r"algorithm grpo_process needs rewards of steps.*reward=arithmetic_steps"):
-        build(compose(words).config, tmp_path)
+        read_data(plan)
+    read_data(plan, training=False)
     plan = build(compose([*words, "reward=arithmetic_steps", "reward.outcome.timeout=2"]).config, tmp_path)
+    read_data(plan)
     assert plan.reward.name == "arithmetic_steps · math_answer"
 
 

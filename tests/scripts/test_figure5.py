@@ -6,7 +6,7 @@ from typing import Any
 
 import figure5
 import pytest
-from figure5 import HELD_OUT, LIMIT, METHODS, PROMPT, TERMS, STUDIES, Budget, Study, run, warm_rows
+from figure5 import HELD_OUT, LIMIT, METHODS, PROMPT, STUDIES, TERMS, Budget, Study, run, warm_rows
 from figure5_doc import page, rises, verdicts, write
 from figure5_result import Run, collect
 

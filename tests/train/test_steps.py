@@ -1,15 +1,17 @@
 """Steps that end somewhere in a text end at one token of it, whatever the tokeniser made of the text."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from runs import make_plan, run
 from tiny import real_model_dir
 from transformers import AutoTokenizer
 
-from rlft.base import Completion, Group, Query, Reward
+from rlft.base import Completion, Group, Query, Reward, UserError
 from rlft.models.chat import ChatTemplate
 from rlft.train.collate import collate
 from rlft.train.steps import step_rewards
@@ -106,3 +108,10 @@ def test_a_cut_off_completion_s_last_step_ends_with_it(chat: ChatTemplate) -> No
     cut = Completion(tuple(tokens), "1 + 1 = 2\n2 + ", finished=False)
     assert list(step_rewards(Reward(0.0, steps=((10, 1.0), (14, 0.0))), cut, chat).values()) == [1.0, 0.0]
     assert max(step_rewards(Reward(0.0, steps=((14, 0.0),)), cut, chat)) == len(tokens) - 1
+
+
+def test_training_on_steps_that_no_reward_judges_is_refused(tiny_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="algorithm grpo_process needs rewards of steps, and the reward format judges none"
+    ):
+        run(make_plan(tiny_dir, tmp_path, "grpo", "algorithm=grpo_process"))
