@@ -15,6 +15,12 @@ ALPHA = 0.05
 COLOURS = ("#7a7a7a", "#c8553d", "#1f5fa8", "#2f8f5b", "#8a5fb0")
 MEASURES = {"maj": "maj@k", "pass": "pass@k"}
 
+DIFFERS = """In the paper models of 1.3 and 7 billion weights answer GSM8K and MATH, and a trained model judges
+steps. Here one of 135 million adds numbers, and a rule judges (`reward=arithmetic_steps`): a line is right if it adds
+what is given or was found before, the last line if the answer is right. RFT goes over samples of the model that all
+arms start from, Online RFT over samples of the model as it is; the two differ in nothing else.
+"""
+
 
 def write(result: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
     """Writes NAME.json, NAME.svg and NAME.md; returns the files."""
@@ -45,6 +51,7 @@ def page(result: Mapping[str, Any], name: str) -> str:
         f"Accuracy is that of greedy answers to {b['questions']} held-out questions; maj@k and pass@k are of "
         f"{b['samples']} answers drawn to {b['drawn_questions']} of them. Intervals are of 95%, "
         f"{_covers(b['seeds'])}\n",
+        DIFFERS if warm else "",
         f"![accuracy against samples, maj@k and pass@k]({name}.svg)\n",
         "## Accuracy at an equal budget of samples\n",
         accuracies(result),

@@ -97,7 +97,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         pool=source.pool if isinstance(source, Offline) else None,
         kept=kept,
         live=Live.of(plan.algorithm, rows),
-        roles=frozenset(needs),
+        roles=needs - {"steps"},  # which a reward fills, not a role
         epochs=trainer.epochs,
         mini_batches=trainer.mini_batches,
         frozen=min(trainer.steps, trainer.critic_warmup_steps),
