@@ -75,13 +75,17 @@ def command(result: Mapping[str, Any], name: str) -> str:
 
 def accuracies(result: Mapping[str, Any]) -> str:
     """Returns the table of arms."""
-    rows = ["| arm | before | after | by seed | generated tokens | trained tokens |", "|---|---:|---|---|---:|---:|"]
+    rows = [
+        "| arm | before | after | by seed | groups all right or all wrong | generated tokens | trained tokens |",
+        "|---|---:|---|---|---:|---:|---:|",
+    ]
     for name, arm in result["arms"].items():
         runs = arm["runs"]
         totals = [f"{sum(run['totals'][key] for run in runs) / len(runs):,.0f}" for key in BILLS]
         each = ", ".join(f"{100 * run['curve'][-1][1]:.1f}" for run in runs)
         before = f"{100 * runs[0]['curve'][0][1]:.1f}%"
-        rows.append(f"| {name} | {before} | {_share(arm['accuracy'])} | {each} | {' | '.join(totals)} |")
+        alike = f"{sum(run['alike'] for run in runs) / len(runs):.0%}"
+        rows.append(f"| {name} | {before} | {_share(arm['accuracy'])} | {each} | {alike} | {' | '.join(totals)} |")
     return "\n".join(rows) + "\n"
 
 
@@ -98,12 +102,12 @@ def verdicts(result: Mapping[str, Any]) -> list[str]:
             for sign, ends in ((1, (better, other)), (-1, (other, better)))
             if (pair["first"], pair["second"]) == ends
         )
-        value, low, high = sorted_(pair, sign)
+        value, low, high = in_points(pair, sign)
         said.append(f'"{claim}": {_verdict(value, low, high, pair["holm"], result["budget"]["seeds"])}')
     return said
 
 
-def sorted_(estimate: Mapping[str, float], sign: int) -> tuple[float, float, float]:
+def in_points(estimate: Mapping[str, float], sign: int) -> tuple[float, float, float]:
     """Returns value, low and high in points, of the difference the other way round where the sign is -1."""
     low, high = sorted((sign * estimate["low"], sign * estimate["high"]))
     return 100 * sign * estimate["value"], 100 * low, 100 * high
@@ -115,7 +119,7 @@ def rises(result: Mapping[str, Any]) -> list[str]:
     said = []
     for name, arm in result["arms"].items():
         gains = " and ".join(f"{MEASURES[m][:-1]}{k} by {_points(arm['gain'][m])}" for m in MEASURES)
-        value, low, high = sorted_(arm["maj_over_pass"], 1)
+        value, low, high = in_points(arm["maj_over_pass"], 1)
         verdict = _verdict(value, low, high, arm["maj_over_pass"]["p"], seeds)
         said.append(f"{name} changes {gains}. That maj@{k} rises more than pass@{k}: {verdict}")
     return said
@@ -168,10 +172,9 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
 
 def _learning(axis: Any, arm: Mapping[str, Any], colour: str, name: str) -> None:
     curves = [run["curve"] for run in arm["runs"]]
-    for curve in curves:
-        axis.plot(*zip(*curve, strict=True), color=colour, linewidth=0.6, alpha=0.5)
-        axis.lines[-1].set_ydata([100 * accuracy for _, accuracy in curve])
     places = [samples for samples, _ in curves[0]]
+    for curve in curves:
+        axis.plot(places, [100 * accuracy for _, accuracy in curve], color=colour, linewidth=0.6, alpha=0.5)
     means = [100 * sum(curve[i][1] for curve in curves) / len(curves) for i in range(len(places))]
     axis.plot(places, means, color=colour, linewidth=1.8, label=name)
     _bar(axis, places[-1], arm["accuracy"], colour)

@@ -25,12 +25,14 @@ class Run:
 
     Attributes:
         summary: its summary.json. curve: (samples gone through, held-out accuracy), the start included.
+        alike: share of the groups trained on that were all right or all wrong.
         correct: whether each held-out question was answered rightly at the end, greedily.
         drawn: answers drawn at the end.
     """
 
     summary: dict[str, Any]
     curve: list[tuple[int, float]]
+    alike: float
     correct: dict[str, bool]
     drawn: Drawn
 
@@ -38,12 +40,14 @@ class Run:
 def read_run(folder: Path, drawn: Path, samples_per_step: int) -> Run:
     """Returns a run from its directory and from the file of the answers drawn from it."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    steps = [(line["step"], line.get("eval/accuracy")) for line in _lines(folder / "metrics.jsonl")]
+    steps = _lines(folder / "metrics.jsonl")
+    asked = [(step["step"], step["eval/accuracy"]) for step in steps if step.get("eval/accuracy") is not None]
+    alike = fmean(step["group/all_right"] + step["group/all_wrong"] for step in steps)
     curve = [(0, summary["eval"]["accuracy_before"])]
-    curve += [(step * samples_per_step, accuracy) for step, accuracy in steps if accuracy is not None]
+    curve += [(step * samples_per_step, accuracy) for step, accuracy in asked]
     end = (summary["steps"] * samples_per_step, summary["eval"]["accuracy_after"])
     correct = {line["id"]: line["correct"] for line in _lines(folder / "eval_after.jsonl")}
-    return Run(summary, curve if curve[-1][0] == end[0] else [*curve, end], correct, read_drawn(drawn))
+    return Run(summary, curve if curve[-1][0] == end[0] else [*curve, end], alike, correct, read_drawn(drawn))
 
 
 def read_drawn(file: Path) -> Drawn:
@@ -104,7 +108,10 @@ def _arm(runs: Sequence[Run], greedy: Answers, start: Drawn) -> dict[str, Any]:
     last = {measure: (_values(drawn, value, n), _values([start], value, n)) for measure, value in MEASURES.items()}
     return {
         "accuracy": _plain(crossed.accuracy(greedy)),
-        "runs": [{"seed": run.summary["seed"], "curve": run.curve, "totals": run.summary["totals"]} for run in runs],
+        "runs": [
+            {"seed": run.summary["seed"], "curve": run.curve, "alike": run.alike, "totals": run.summary["totals"]}
+            for run in runs
+        ],
         **{measure: _curve(drawn, value) for measure, value in MEASURES.items()},
         "gain": {measure: _plain(crossed.difference(*values)) for measure, values in last.items()},
         # maj@n less pass@n, after against before: how much more the one rose than the other.

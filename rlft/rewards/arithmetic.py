@@ -30,8 +30,8 @@ class ArithmeticSteps(Stepped):
     numbers of a question give n - 1 right sums at most. Values are exact, * and / go before + and -.
 
     Attributes:
-        reuse: what is given may be used more than once, as in word problems; an equation that stood there before is
-            still worth 0.
+        reuse: what is given may be used more than once, as in word problems. An equation that stood there before is
+            still worth 0, but right ones that lead nowhere are then worth as much as the others.
 
     >>> from rlft.base import Completion, Group, Query
     >>> query = Query("q", ({"role": "user", "content": "12 + 34 + 20 ="},), answer="66")

@@ -110,6 +110,8 @@ class Classifier:
             raise UserError(f"reward.path={self.path} is no trained {self.kind}: its weights lack {names}")
         if tokenizer.chat_template is None:
             raise UserError(f"reward.path={self.path}: its tokenizer has no chat template")
+        if self.over == "token" and not tokenizer.is_fast:
+            raise UserError(f"reward.path={self.path}: its tokenizer does not say where in a text a token stands")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         if model.config.pad_token_id is None:

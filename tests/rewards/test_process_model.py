@@ -92,6 +92,14 @@ def test_a_model_that_cannot_judge_steps_is_refused(options: dict[str, int], mes
         ProcessModel(path=save(tmp_path, **options), outcome=Implicit()).score([group("a")])
 
 
+def test_a_tokenizer_that_knows_no_places_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from transformers import PreTrainedTokenizerFast
+
+    monkeypatch.setattr(PreTrainedTokenizerFast, "is_fast", False)
+    with pytest.raises(UserError, match="does not say where in a text a token stands"):
+        ProcessModel(path=save(tmp_path), outcome=Implicit()).score([group("a")])
+
+
 def test_a_score_that_is_no_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"gives (nan|inf|-inf) for query q"):
         ProcessModel(path=save(tmp_path, 1, broken=True), outcome=Implicit(), device="cpu").score([group("a")])

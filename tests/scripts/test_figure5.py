@@ -31,7 +31,7 @@ START = {"q0": answers("7", "7", "3", "3"), "q1": answers("1", "2", "3", "4")}
 def a_run(correct: list[int], drawn: dict[str, list[Answer]] = START, seed: int = 0) -> Run:
     totals = {"generated_tokens": 100 + seed, "trained_tokens": 10}
     curve = [(0, 0.25), (128, sum(correct) / 4)]
-    return Run({"seed": seed, "totals": totals}, curve, dict(zip(IDS, map(bool, correct), strict=True)), drawn)
+    return Run({"seed": seed, "totals": totals}, curve, 0.5, dict(zip(IDS, map(bool, correct), strict=True)), drawn)
 
 
 class Shell:
@@ -64,7 +64,8 @@ class Shell:
             totals = {"generated_tokens": 100, "trained_tokens": 10}
             summary = {"seed": seed, "steps": 2, "eval": evaluated, "totals": totals}
             (made / "summary.json").write_text(json.dumps(summary))
-            lines = [{"step": 1, "eval/accuracy": 0.25}, {"step": 2}]
+            alike = {"group/all_right": 0.25, "group/all_wrong": 0.125}
+            lines = [{"step": 1, "eval/accuracy": 0.25, **alike}, {"step": 2, "eval/accuracy": None, **alike}]
             (made / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
             right = [{"id": key, "correct": key < "q2"} for key in IDS]
             (made / "eval_after.jsonl").write_text("".join(json.dumps(line) + "\n" for line in right))
@@ -114,6 +115,7 @@ def test_what_has_been_drawn_is_not_drawn_again(tmp_path: Path) -> None:
     trained = [command for command in shell.commands if "-m" in command]
     assert all(f"model.adapter_path={tmp_path}/warm-4/adapter" in command for command in trained)
     assert "data.pool=16" in trained[0] and "seed=0,1,2" in trained[0]
+    assert result["arms"]["RFT"]["runs"][0]["alike"] == 0.375
     assert result["arms"]["RFT"]["runs"][0]["curve"] == [(0, 0.25), (64, 0.25), (128, 0.5)]
 
     shell.commands.clear()
@@ -194,7 +196,7 @@ def test_the_page_says_what_was_run_and_what_came_of_it(tmp_path: Path) -> None:
     text = page(result, "figure5")
     assert "python scripts/figure5.py figure5 --steps 2 --seeds 3 --questions 4 --samples 4 --drawn-questions 2" in text
     assert "128 samples: 2 steps of 8 questions with 8 answers each" in text
-    assert "| a | 25.0% | 50.0% [" in text and "| 50.0, 75.0, 25.0 | 101 | 10 |" in text
+    assert "| a | 25.0% | 50.0% [" in text and "| 50.0, 75.0, 25.0 | 50% | 101 | 10 |" in text
     assert all(sentence in text for sentence in [*verdicts(result), *rises(result)])
     assert rises(result)[0].startswith("a changes maj@4 by +25.0 [")
     files = write(result, tmp_path, "figure5")
