@@ -60,7 +60,7 @@ METHODS = Study(
         "GRPO overtakes Online RFT": ("GRPO, outcome", "Online RFT"),
         "rewards of steps help GRPO": ("GRPO, process", "GRPO, outcome"),
     },
-    warm=4,
+    warm=8,
 )
 MIXED = ["recipe=grpo_math", "data.question_pattern=null", "data.task_settings={}", "data.task_levels=4"]
 CURRICULUM = Study(
@@ -78,7 +78,7 @@ class Budget:
     Attributes:
         steps: of training, `groups_per_step` questions with `answers` answers each.
         seeds: runs of an arm. questions: held-out ones asked, greedily. evaluations: between the first and the last.
-        samples: answers drawn to each of `drawn_questions`, for maj@k and pass@k.
+        samples: answers drawn to each of `drawn_questions`, for maj@k and pass@k, at the paper's `temperature`.
     """
 
     steps: int = 24
@@ -89,6 +89,7 @@ class Budget:
     evaluations: int = 5
     groups_per_step: int = 8
     answers: int = 8
+    temperature: float = 0.7
 
     @property
     def total(self) -> int:
@@ -98,7 +99,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs commands of rlft in processes of their own, each in a folder under `home`."""
+    """Runs commands of rlft in processes of their own, in the folder `home`: runs go to `runs` in it."""
 
     home: Path
 
@@ -106,7 +107,8 @@ class Runner:
         """Returns what a command printed with --json. Raises SystemExit if it failed."""
         command = [sys.executable, "-m", "rlft", *words, "--json"]
         print("rlft " + " ".join(words), file=sys.stderr, flush=True)
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        self.home.mkdir(parents=True, exist_ok=True)
+        done = subprocess.run(command, cwd=self.home, stdout=subprocess.PIPE, text=True)
         if done.returncode:
             raise SystemExit(f"status {done.returncode} of: rlft {' '.join(words)}\n{done.stdout}")
         return json.loads(done.stdout)
@@ -155,9 +157,8 @@ def train(arm: list[str], budget: Budget, start: list[str], runner: Runner) -> l
         f"trainer.steps={budget.steps}", f"trainer.prompts_per_step={budget.groups_per_step}",
         f"data.samples_per_prompt={budget.answers}", f"trainer.eval_every={every}",
         f"trainer.eval_size={budget.questions}", f"trainer.eval_long_tokens={LIMIT}",
-        f"output_dir={runner.home / 'runs'}",
     )  # fmt: skip
-    return [Path(run["run_dir"]) for run in swept["runs"]]
+    return [runner.home / run["run_dir"] for run in swept["runs"]]
 
 
 def draw(arm: list[str], budget: Budget, start: list[str], run_dir: Path | None, seed: int, runner: Runner) -> Path:
@@ -170,7 +171,8 @@ def draw(arm: list[str], budget: Budget, start: list[str], run_dir: Path | None,
         recipe = [word for word in arm if not word.startswith("data.pool")]
         runner(
             "eval", *recipe, *([f"adapter={path}"] if path else []), f"seed={seed}", f"eval.samples={budget.samples}",
-            f"eval.questions={budget.drawn_questions}", f"output_dir={folder}",
+            f"eval.temperature={budget.temperature}", f"eval.questions={budget.drawn_questions}",
+            f"output_dir={folder}",
         )  # fmt: skip
     return file
 
@@ -200,7 +202,7 @@ def main(words: list[str]) -> None:
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where the page is written (docs)")
     given = vars(parser.parse_args(words))
     name, home, docs = given.pop("study"), given.pop("runs"), given.pop("docs")
-    for file in write(run(STUDIES[name], Budget(**given), Runner(home / name)), docs, name):
+    for file in write(run(STUDIES[name], Budget(**given), Runner((home / name).resolve())), docs, name):
         print(file)
 
 

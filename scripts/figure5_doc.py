@@ -49,7 +49,8 @@ def page(result: Mapping[str, Any], name: str) -> str:
         f"Each run goes over {samples:,} samples: {b['steps']} steps of {b['groups_per_step']} questions with "
         f"{b['answers']} answers each. {start}",
         f"Accuracy is that of greedy answers to {b['questions']} held-out questions; maj@k and pass@k are of "
-        f"{b['samples']} answers drawn to {b['drawn_questions']} of them. Intervals are of 95%, "
+        f"{b['samples']} answers drawn to {b['drawn_questions']} of them at temperature {b['temperature']}. Intervals "
+        "are of 95%, "
         f"{_covers(b['seeds'])}\n",
         DIFFERS if warm else "",
         f"![accuracy against samples, maj@k and pass@k]({name}.svg)\n",

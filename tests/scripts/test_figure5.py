@@ -1,6 +1,7 @@
 """The study of Figures 5 and 7: equal budgets, nothing run twice, and words that say what the intervals allow."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,8 @@ class Shell:
             return {}
         if "-m" not in words:
             return {}
-        assert folder is not None
         recipe = next(word for word in words if word.startswith("recipe=")).partition("=")[2]
-        runs = [folder / f"{recipe}-{seed}" for seed in range(BUDGET.seeds)]
+        runs = [self.home / "runs" / f"{recipe}-{seed}" for seed in range(BUDGET.seeds)]
         for seed, made in enumerate(runs):
             made.mkdir(parents=True, exist_ok=True)
             evaluated = {"accuracy_before": 0.25, "accuracy_after": 0.5}
@@ -69,7 +69,7 @@ class Shell:
             (made / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
             right = [{"id": key, "correct": key < "q2"} for key in IDS]
             (made / "eval_after.jsonl").write_text("".join(json.dumps(line) + "\n" for line in right))
-        return {"runs": [{"run_dir": str(made)} for made in runs]}
+        return {"runs": [{"run_dir": f"runs/{made.name}"} for made in runs]}
 
 
 def test_the_warm_start_is_right_in_every_step_and_asks_nothing_that_is_held_out() -> None:
@@ -111,9 +111,9 @@ def test_what_has_been_drawn_is_not_drawn_again(tmp_path: Path) -> None:
     verbs = [command[0] for command in shell.commands]
     assert verbs.count("eval") == 1 + 4 * 3 and verbs.count("train") == 1 + 4
     adapters = [word for command in shell.commands for word in command if word.startswith("adapter=")]
-    assert adapters[0] == f"adapter={tmp_path}/warm-4/adapter" and len(set(adapters)) == 13
+    assert adapters[0] == f"adapter={tmp_path}/warm-8/adapter" and len(set(adapters)) == 13
     trained = [command for command in shell.commands if "-m" in command]
-    assert all(f"model.adapter_path={tmp_path}/warm-4/adapter" in command for command in trained)
+    assert all(f"model.adapter_path={tmp_path}/warm-8/adapter" in command for command in trained)
     assert "data.pool=16" in trained[0] and "seed=0,1,2" in trained[0]
     assert result["arms"]["RFT"]["runs"][0]["alike"] == 0.375
     assert result["arms"]["RFT"]["runs"][0]["curve"] == [(0, 0.25), (64, 0.25), (128, 0.5)]
@@ -131,7 +131,7 @@ def test_without_a_warm_start_the_model_is_asked_as_it_is(tmp_path: Path) -> Non
 
 
 def test_a_command_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(figure5.sys, "executable", "/bin/false")
+    monkeypatch.setattr(figure5.sys, "executable", shutil.which("false"))
     with pytest.raises(SystemExit, match="status 1 of: rlft train recipe=x"):
         figure5.Runner(tmp_path)("train", "recipe=x")
 
