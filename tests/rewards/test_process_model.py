@@ -20,7 +20,7 @@ def save(path: Path, labels: int = 2, causal: bool = False, template: str = TEMP
 
     torch.manual_seed(0)
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
-    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    inner.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", eos_token="</s>")
     tokenizer.chat_template = template
     config = LlamaConfig(
@@ -48,16 +48,15 @@ def test_scores_are_the_model_s_own_at_the_end_of_each_step(labels: int, templat
     from transformers import AutoModelForTokenClassification
 
     path = save(tmp_path, labels, template=template)
-    groups = [group("a ; b c ;", " d"), group("c c ; d ; a")]
-    reward = ProcessModel(path=path, outcome=Implicit(), separator=" ;", batch_size=2, device="cpu")
+    groups = [group("a;b c;", "\nd"), group("c c;d;a")]
+    reward = ProcessModel(path=path, outcome=Implicit(), separator=";", batch_size=2, device="cpu")
     scored = [r for g in reward.score(groups) for r in g.rewards]
     reward.close()
 
     model = AutoModelForTokenClassification.from_pretrained(path).eval()
-    for text, ends, result in zip(
-        ["a ; b c ;", "d ;", "c c ; d ; a ;"], [[3, 9], [2], [5, 9, 11]], scored, strict=True
-    ):
-        words = f"user : ? </s> assistant : {text} </s>".split()
+    expected_ends = {"a;b c;": [2, 6], "d;": [2], "c c;d;a;": [4, 6, 7]}
+    for (text, ends), result in zip(expected_ends.items(), scored, strict=True):
+        words = f"user : ? </s> assistant : {text} </s>".replace(";", " ; ").split()
         with torch.no_grad():
             logits = model(torch.tensor([[WORDS.index(word) for word in words]])).logits[0]
         own = [logits[t] for t, word in enumerate(words) if word == ";"]
