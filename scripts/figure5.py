@@ -85,7 +85,7 @@ class Budget:
     seeds: int = 3
     questions: int = 200
     samples: int = 16
-    drawn_questions: int = 100
+    drawn_questions: int = 64
     evaluations: int = 5
     groups_per_step: int = 8
     answers: int = 8
