@@ -41,7 +41,7 @@ def read_data(plan: Plan) -> None:
     probe.bind(
         Context(
             seed=plan.seed, chat=WordCount(), sampler=None, score=_unscored, cache_dir=Path(),
-            say=_silent, training=False,
+            say=_silent, training=False, curriculum=plan.curriculum,
         )
     )  # fmt: skip
 
