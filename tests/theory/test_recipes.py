@@ -39,6 +39,21 @@ def test_what_each_recipe_asks_for(words: list[str], expected: tuple[object, ...
     assert (work.sampled, work.samples, work.rows, work.pool, work.kept, set(work.roles)) == expected
 
 
+def test_a_curriculum_that_measures_asks_each_question_of_its_pool(tmp_path: Path) -> None:
+    words = ["recipe=grpo_mixed", "curriculum.measure=4"]
+    some, every, none = (
+        plan_of(*words[: 1 + bool(more)], *more) for more in (["curriculum.pool=9"], ["trainer.steps=1"], [])
+    )
+    assert [(w.measured, w.pool) for w in (read_work(p, 100) for p in (some, every, none))] == [
+        (4, 9),
+        (4, None),
+        (0, None),
+    ]
+    known = read_lengths(every, str(tiny_model_dir(tmp_path)))
+    assert known.rows == 471 and bounds(read_work(every, 100), known)[0].pool == 471
+    assert bounds(read_work(some, 100), known)[1].pool == 9
+
+
 def test_evaluations_are_before_after_and_as_often_as_asked() -> None:
     assert read_work(plan_of("recipe=grpo_math"), 100).evaluations == (128, 24)
     often = read_work(plan_of("recipe=grpo_math", "trainer.eval_every=20"), 100)
