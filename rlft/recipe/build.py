@@ -37,6 +37,7 @@ def build(config: dict[str, Any], run_dir: Path, plugins: Sequence[str] = ()) ->
     allow(trusted)
     return Plan(
         source=_construct(nodes["data"], "data"),
+        curriculum=_construct(nodes["curriculum"], "curriculum"),
         reward=_construct(nodes["reward"], "reward"),
         algorithm=_construct(nodes["algorithm"], "algorithm"),
         model=_construct(nodes["model"], "model"),

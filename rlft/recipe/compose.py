@@ -19,7 +19,7 @@ class Composed:
 
     Attributes:
         config: plain values, every default filled in: recipe, method, seed, output_dir and a mapping for each of data,
-            reward, algorithm, model and trainer, with its `_target_`.
+            curriculum, reward, algorithm, model, rollout and trainer, with its `_target_`.
         choices: what was chosen from each group.
         notes: lines the user should see: files of their own that were read, settings of the recipe that were left out.
     """

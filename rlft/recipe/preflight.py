@@ -44,7 +44,7 @@ def read_data(plan: Plan, training: bool = True) -> None:
     probe.bind(
         Context(
             seed=plan.seed, chat=WordCount(), sampler=None, score=_unscored, cache_dir=Path(),
-            say=_silent, training=False,
+            say=_silent, training=False, curriculum=plan.curriculum,
         )
     )  # fmt: skip
 

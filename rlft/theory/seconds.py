@@ -104,7 +104,8 @@ class Device:
         if self.gb_per_s is not None:
             rounds = {"never": 0, "once": -(-lengths.pool * work.samples // (MOST * self.count))}
             read = model.weights * itemsize / (self.gb_per_s * 1e9)
-            steps = rounds.get(work.sampled, work.steps * self._rounds(work.queries * work.samples)) * lengths.longest
+            draws = rounds.get(work.sampled, work.steps * self._rounds(work.queries * work.samples))
+            steps = (draws + self._rounds(lengths.pool * work.measured)) * lengths.longest
             answers = sum(min(limit, lengths.answer) for limit in work.evaluations) * self._rounds(lengths.questions)
             parts["rollout"] = max(parts["rollout"], steps * read)
             parts["evaluation"] = max(parts["evaluation"], answers * read)

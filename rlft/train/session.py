@@ -67,10 +67,11 @@ class Session:
         return Way(policy.recompute, policy.trains_shared, policy.flat, tokens, self.processes.world)
 
     def score(self, groups: list[Group]) -> list[Group]:
-        """Returns groups scored and transformed, each process having scored its share."""
-        reward = self.plan.reward
-        self.reward_calls += sum(len(group.completions) for group in groups) if reward.judges else 0
-        return reward.finish(self.processes.gather(reward.score(self.processes.share(groups))))
+        """Returns the groups with their rewards, each process having scored its share of those that had none."""
+        reward, new = self.plan.reward, [group for group in groups if not group.rewards]
+        self.reward_calls += sum(len(group.completions) for group in new) if reward.judges else 0
+        scored = iter(self.processes.gather(reward.score(self.processes.share(new))))
+        return [group if group.rewards else next(scored) for group in groups]
 
     def reward_flops(self) -> float:
         """Returns the FLOPs of the reward's models since it was set up, over all processes; collective."""
@@ -157,6 +158,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
             cache_dir=cache_home() / "samples",
             say=say,
             training=training,
+            curriculum=plan.curriculum,
         )
     )
     session.data_seconds = time.perf_counter() - began

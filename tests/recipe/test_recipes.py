@@ -38,6 +38,7 @@ PAIRS = [{"prompt": "What is 3 * 4?", "chosen": "12", "rejected": "7"}]
 def test_the_recipes_are_these() -> None:
     assert set(options("recipe")) == {
         *(f"{method}_math" for method in ("sft", "rft", "online_rft", "dpo", "ppo", "grpo")),
+        "grpo_mixed",
         *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo")),
         *(f"{method}_steps" for method in ("rft", "online_rft", "grpo", "grpo_process")),
     }

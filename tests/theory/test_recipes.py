@@ -49,6 +49,21 @@ def test_every_model_that_judges_is_found() -> None:
     assert _reward_models(both) == ["steps", "whole"]
 
 
+def test_a_curriculum_that_measures_asks_each_question_of_its_pool(tmp_path: Path) -> None:
+    words = ["recipe=grpo_mixed", "curriculum.measure=4"]
+    some, every, none = (
+        plan_of(*words[: 1 + bool(more)], *more) for more in (["curriculum.pool=9"], ["trainer.steps=1"], [])
+    )
+    assert [(w.measured, w.pool) for w in (read_work(p, 100) for p in (some, every, none))] == [
+        (4, 9),
+        (4, None),
+        (0, None),
+    ]
+    known = read_lengths(every, str(tiny_model_dir(tmp_path)))
+    assert known.rows == 471 and bounds(read_work(every, 100), known)[0].pool == 471
+    assert bounds(read_work(some, 100), known)[1].pool == 9
+
+
 def test_evaluations_are_before_after_and_as_often_as_asked() -> None:
     assert read_work(plan_of("recipe=grpo_math"), 100).evaluations == (128, 24)
     often = read_work(plan_of("recipe=grpo_math", "trainer.eval_every=20"), 100)
