@@ -88,9 +88,9 @@ class Online(Sampled):
         """Also π_θ's answers, and π_ref's."""
         return super().offers | {"feedback", "measure"}
 
-    def check(self) -> None:
+    def check(self, training: bool = True) -> None:
         """Checks the settings alone. Raises UserError."""
-        super().check()
+        super().check(training)
         if self.resample < 0:
             raise UserError(f"data.resample={self.resample}: expected a whole number of at least 0")
         if self.resample and self.samples_per_prompt < 2:
