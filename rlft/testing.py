@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rlft.base import Algorithm, Batch
 
-ANNOTATIONS = {"reference": "logp_ref", "old": "logp_old", "critic": "value"}
+ANNOTATIONS = {"reference": "logp_ref", "old": "logp_old", "critic": "value", "steps": "step_reward"}
 """The batch's field that each annotation of `Algorithm.needs` fills."""
 
 
@@ -32,7 +32,8 @@ def make_batch(
         seed: of all draws.
         holes: see above.
         rewards: [B]; drawn from a normal distribution if None.
-        needs: the annotations to fill: "reference" (`logp_ref`), "old" (`logp_old`), "critic" (`value`).
+        needs: the annotations to fill: "reference" (`logp_ref`), "old" (`logp_old`), "critic" (`value`), "steps"
+            (`step_reward`, and `step_end` at some trained tokens of most rows).
 
     >>> make_batch(queries=2, samples=3).completion_ids.shape
     torch.Size([6, 6])
@@ -46,13 +47,14 @@ def make_batch(
     attention = torch.ones(rows, length, dtype=torch.bool)
     mask = attention
     if holes:
-        ends = torch.randint(1, length + 1, (rows,), generator=draw)
-        attention = torch.arange(length) < ends[:, None]
+        lengths = torch.randint(1, length + 1, (rows,), generator=draw)
+        attention = torch.arange(length) < lengths[:, None]
         mask = attention & (uniform(rows, length) < 0.75)
     drawn = torch.randn(rows, generator=draw, dtype=torch.float64)
     annotations = {
-        field: 2 * uniform(rows, length) - (0.5 if need == "critic" else 2.5) for need, field in ANNOTATIONS.items()
+        field: 2 * uniform(rows, length) - (2.5 if field.startswith("logp") else 0.5) for field in ANNOTATIONS.values()
     }
+    ends = mask & (uniform(rows, length) < 0.5)
     return Batch(
         prompt_ids=torch.randint(0, 10, (queries, 3), generator=draw),
         prompt_mask=torch.ones(queries, 3, dtype=torch.bool),
@@ -62,6 +64,7 @@ def make_batch(
         group=torch.arange(queries).repeat_interleave(samples),
         finished=torch.ones(rows, dtype=torch.bool),
         reward=drawn if rewards is None else rewards.double(),
+        step_end=ends if "steps" in needs else None,
         **{field: annotations[field] for need, field in ANNOTATIONS.items() if need in needs},
     )
 

@@ -11,7 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 MARK = "<!-- tree -->"
 FOLDERS = {
-    "recipes": "`config.yaml` is the root; the groups are `recipe/ data/ reward/ algorithm/ model/ rollout/ trainer/`",
+    "recipes": "`config.yaml` is the root; "
+    "the groups are `recipe/ data/ curriculum/ reward/ algorithm/ model/ rollout/ trainer/`",
     "tests": "a folder per part; `end_to_end/` runs the pretrained model",
 }
 

@@ -96,7 +96,9 @@ def make(case: Case) -> Batch:
     if case.sparse:
         mixed = batch.group == (0 if case.odd else 2)
         reward = torch.where(mixed, torch.arange(len(batch)) % 2, (batch.group == 0).long()).double()
-    return batch.replace(reward=reward)
+    steps = torch.randn(batch.mask.shape, generator=generator(0, "steps"), dtype=torch.float64)
+    ends = batch.attention & (torch.arange(batch.mask.shape[1]) % 2 == 1)
+    return batch.replace(reward=reward, step_reward=steps, step_end=ends)
 
 
 @cache

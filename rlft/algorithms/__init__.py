@@ -12,6 +12,7 @@ from rlft.algorithms.advantage import (
 from rlft.algorithms.kl import K2, K3, KL, KLInReward, NoKL
 from rlft.algorithms.policy_gradient import PolicyGradient
 from rlft.algorithms.preference import DPO, Preference
+from rlft.algorithms.process import StepNormalised
 from rlft.algorithms.reduction import ConstantLength, Reduction, SequenceMean, SequenceSum, Sum, TokenMean
 from rlft.algorithms.surrogate import NoSurrogate, PPOClip, Surrogate
 from rlft.algorithms.weighted_likelihood import WeightedLikelihood
@@ -38,6 +39,7 @@ __all__ = [
     "RowAdvantage",
     "SequenceMean",
     "SequenceSum",
+    "StepNormalised",
     "Sum",
     "Surrogate",
     "TokenMean",

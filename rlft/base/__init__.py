@@ -2,6 +2,7 @@
 
 from rlft.base.algorithm import Algorithm, Atom
 from rlft.base.batch import Batch
+from rlft.base.curriculum import Curriculum, Pool
 from rlft.base.data import Chat, Context, DataSource, Sampler, Sampling
 from rlft.base.errors import RunError, UserError
 from rlft.base.processes import Processes
@@ -17,9 +18,11 @@ __all__ = [
     "Chat",
     "Completion",
     "Context",
+    "Curriculum",
     "DataSource",
     "Group",
     "Message",
+    "Pool",
     "Processes",
     "Query",
     "Reading",

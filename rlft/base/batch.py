@@ -22,7 +22,8 @@ class Batch:
         group: [B] long, the row of prompt_ids that a completion answers; rows of one group stand together.
         finished: [B] bool, ended by itself.
         reward: [B] float.
-        step_reward, step_end: [B, T], the reward given at a step's last token, and where those are (bool).
+        step_reward, step_end: [B, T], the reward given at a step's last token, and where those are (bool). What stands
+            in `step_reward` elsewhere is not read.
         weight: [B, T], the normaliser.
         logp_old, logp_ref, logp_sampled: [B, T] nats. value: [B, T], V of the state before o_t.
         advantage, returns: [B, T].

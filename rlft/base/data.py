@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from rlft.base.curriculum import Curriculum
 from rlft.base.types import Completion, Group, Message, Query
 
 
@@ -71,10 +72,12 @@ class Context:
         seed: the run's seed.
         chat: rendering and tokenising.
         sampler: draws completions; None where nothing is to be sampled (`rlft validate`).
-        score: rewards groups as the run's reward function does.
+        score: rewards groups as the run's reward function does, before it ranks, clips or scales over the batch. The
+            loop does not score again what a source returns with its rewards.
         cache_dir: where data that is costly to make again may be kept.
         say: prints one line for the user.
         training: False where only `held_out` will be asked for, so that nothing need be sampled.
+        curriculum: which questions come next; None is every one once an epoch.
     """
 
     seed: int
@@ -84,6 +87,7 @@ class Context:
     cache_dir: Path
     say: Callable[[str], None]
     training: bool = True
+    curriculum: Curriculum | None = None
 
 
 class DataSource(ABC):
@@ -106,6 +110,17 @@ class DataSource(ABC):
     def name(self) -> str:
         """What it is and of what, for the head of a run, e.g. "online · chain_sum"."""
 
+    @property
+    def asks(self) -> str:
+        """What `held_out` comes from, for the head of an evaluation; `name` unless a subclass knows better."""
+        return self.name
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What a curriculum may need that this source has: "order" (its rows may come in any), "feedback" (π_θ answers
+        them), "measure" (π_ref can be asked), "levels" (its task has some)."""
+        return frozenset()
+
     @abstractmethod
     def bind(self, context: Context) -> None:
         """Loads and checks the data (and samples it, where it is sampled once). Raises UserError with the row named."""
@@ -117,6 +132,13 @@ class DataSource(ABC):
     @abstractmethod
     def held_out(self) -> list[Query]:
         """Returns the questions kept for evaluation; `next` never returns one of them."""
+
+    def observe(self, groups: list[Group]) -> None:  # noqa: B027  # most sources do not learn
+        """Takes in the groups that `next` returned, with rewards as `Context.score` gives them, on every process."""
+
+    def metrics(self) -> dict[str, float | None]:
+        """Returns what metrics.jsonl gets of the latest draw."""
+        return {}
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:

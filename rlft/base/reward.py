@@ -28,6 +28,11 @@ class RewardFunction(ABC):
     def name(self) -> str:
         """The name under which its value is logged, e.g. "math_answer"."""
 
+    @property
+    def stepwise(self) -> bool:
+        """Whether its rewards have `steps`, for algorithms that need them."""
+        return False
+
     @abstractmethod
     def score(self, groups: list[Group]) -> list[Group]:
         """Returns the groups with one `Reward` per completion; called on this process's share of a batch."""

@@ -63,7 +63,8 @@ class Reward:
     Attributes:
         value: the scalar the algorithm sees.
         parts: the named parts it is made of, for the logs.
-        steps: (index of the step's last token, reward) pairs, where the reward is given per step.
+        steps: (characters of the text up to the step's end, reward) pairs in their order, where the reward is given per
+            step. A step that ends with the text takes in the tokens that show none, such as the end of the turn.
         extracted: the answer that was read out of the completion, if any.
         error: why the reward could not be computed, if it could not.
     """

@@ -192,6 +192,16 @@ def _notes(plan: "Plan", work: "Work", numbers: dict[str, float]) -> list[str]:
     notes = ["evaluations, start-up and what is written to disk are not in the training line"]
     if work.sampled == "once":
         notes.append("completions of π_ref are kept: a later run of the same recipe does not sample them again")
+    if work.measured:
+        notes.append(
+            f"π_ref first answers each question {work.measured} times for the curriculum; a later run reads that"
+        )
+    if plan.curriculum.needs:
+        notes.append("lengths are those of the data as a whole: the questions that the curriculum prefers may differ")
+    if resample := getattr(plan.source, "resample", 0):
+        notes.append(
+            f"groups drawn anew are not foreseen: with data.resample={resample} up to {resample} more rollouts"
+        )
     if not isinstance(plan.rollout, Native) and "device_tflops" not in numbers:
         notes.append("rollout seconds are those of rlft's own sampler")
     if work.recompute:

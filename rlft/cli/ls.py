@@ -10,6 +10,7 @@ KINDS = {
     "recipes": "recipe",
     "algorithms": "algorithm",
     "data": "data",
+    "curricula": "curriculum",
     "rewards": "reward",
     "models": "model",
     "rollouts": "rollout",

@@ -18,7 +18,7 @@ from rlft.cli.options import Arguments, Parser, Usage, parse
 VERBS = {
     "train": "train a model by a recipe, or by several (-m)",
     "resume": "go on with an interrupted run",
-    "eval": "held-out accuracy of a run's model, or of a recipe's base model",
+    "eval": "accuracy, avg@n, maj@n and pass@k of a run's models, or of any other",
     "compare": "several runs side by side: accuracy with intervals, tokens, seconds",
     "report": "one run as a page: result, curves, samples, configuration",
     "ls": "list recipes, algorithms, data, rewards, models or runs",

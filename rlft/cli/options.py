@@ -30,6 +30,7 @@ class Arguments:
         config_dir: the user's own directory of recipes. plugins: packages whose classes a recipe may name.
         trust_remote_code: allow a hub model's own code to run.
         multirun: run every value of a sweep. out: where a verb that writes a page or an image writes it.
+        harness: tasks of lm-evaluation-harness, between commas.
         worker: this process was started by another one, for a "fresh" or "resumed" run.
     """
 
@@ -41,6 +42,7 @@ class Arguments:
     trust_remote_code: bool = False
     multirun: bool = False
     out: Path | None = None
+    harness: str | None = None
     worker: str | None = None
 
     def of_a_run(self) -> list[str]:

@@ -1,5 +1,6 @@
-"""Data sources: recorded completions, recorded pairs, completions of π_ref sampled once, and of π_θ now."""
+"""Data sources: recorded completions, recorded pairs, completions of π_ref sampled once, and of π_θ now; curricula."""
 
+from rlft.data.curriculum import Adaptive, Levels, NoCurriculum, Sorted
 from rlft.data.offline import Offline
 from rlft.data.online import Online
 from rlft.data.pairs import Pairs
@@ -7,4 +8,16 @@ from rlft.data.recorded import Recorded
 from rlft.data.source import Source
 from rlft.data.split import bucket, is_held_out
 
-__all__ = ["Offline", "Online", "Pairs", "Recorded", "Source", "bucket", "is_held_out"]
+__all__ = [
+    "Adaptive",
+    "Levels",
+    "NoCurriculum",
+    "Offline",
+    "Online",
+    "Pairs",
+    "Recorded",
+    "Sorted",
+    "Source",
+    "bucket",
+    "is_held_out",
+]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rlft.base import Message, UserError
+from rlft.data.choices import options, render, right_option
 from rlft.data.files import Row
 from rlft.data.formats import ASKED, FINAL_ANSWER, MODELS, rename
 
@@ -219,6 +220,15 @@ def _gsm8k_solutions(row: Row) -> Example:
     )
 
 
+def _multiple_choice(row: Row) -> Example:
+    *before, last = _asked(row)
+    texts = options(row)
+    turns = (*before, {"role": "user", "content": render(last["content"], texts)})
+    right = right_option(row, texts)
+    solution = _text(row, "solution") if row.values.get("solution") else right
+    return Example(row.where, row.number, turns, answer=right, solution=solution, metadata={"choices": texts})
+
+
 def _question(row: Row) -> Example:
     return Example(row.where, row.number, _asked(row))
 
@@ -230,6 +240,7 @@ _PARSERS: dict[str, Callable[[Row], Example]] = {
     "messages": _conversation("messages"),
     "conversations": _conversation("conversations"),
     "instruction": _completion("output"),
+    "multiple_choice": _multiple_choice,
     "gsm8k": _gsm8k,
     "question_answer": _question_answer,
     "prompt_completion": _completion("completion"),

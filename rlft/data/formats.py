@@ -6,6 +6,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from rlft.base import UserError
+from rlft.data.choices import ANSWERS, LETTERS, LISTS
 from rlft.data.errors import did_you_mean
 from rlft.data.files import Row
 
@@ -23,6 +24,7 @@ FORMATS: dict[str, tuple[tuple[str, ...], ...]] = {
     "messages": (("messages",),),
     "conversations": (("conversations",),),
     "instruction": (("instruction",), ("output",)),
+    "multiple_choice": (_QUESTION, (*LISTS, "A"), ANSWERS),
     "gsm8k": (_QUESTION, ("answer",)),
     "question_answer": (_QUESTION, ("answer", "solution")),
     "prompt_completion": (("prompt",), ("completion",)),
@@ -35,12 +37,17 @@ where the answer also has its "#### 72"."""
 FINAL_ANSWER = re.compile(r"^####[ \t]*(\S.*?)[ \t]*$", re.MULTILINE)
 """The line of a GSM8K solution that holds the number."""
 
+CONTEXT = ("body", "context", "passage", "story", "background", "premise", "scenario", "paragraph")
+"""Columns, in any case, that a question may refer to; a mapping that is proposed puts them before it."""
+
 UNSUPPORTED = {
     "input_ids": "rows of token ids are not read: the model's own chat template must render the question",
     "text": "rows of plain text have no question to answer",
 }
 
-COLUMNS = tuple(dict.fromkeys([name for needs in FORMATS.values() for need in needs for name in need] + ["input"]))
+COLUMNS = tuple(
+    dict.fromkeys([*(name for needs in FORMATS.values() for need in needs for name in need), "input", *LETTERS[:10]])
+)
 """Every column name that a format knows, and hence every key that `data.columns` may have."""
 
 
@@ -113,6 +120,18 @@ def _fits(name: str, columns: Mapping[str, Any]) -> bool:
     return all(any(option in columns for option in need) for need in FORMATS[name])
 
 
+def _with_context(row: Row, mapping: Mapping[str, str]) -> dict[str, str]:
+    """Returns the mapping with what the question refers to, where that stands in a column of its own, before it."""
+    asked = next((name for name in ASKED if name in mapping), None)
+    taken = set(mapping.values())
+    before = [
+        c for c, value in row.values.items() if c.casefold() in CONTEXT and c not in taken and isinstance(value, str)
+    ]
+    if asked is None or mapping[asked] == "COLUMN" or not before:
+        return dict(mapping)
+    return {**mapping, asked: "+".join([*before, mapping[asked]])}
+
+
 def _likeness(column: str, name: str) -> float:
     return 1.0 if name in column.lower() else SequenceMatcher(None, column.lower(), name).ratio()
 
@@ -135,7 +154,7 @@ def _no_format(row: Row, columns: Mapping[str, str], wanted: str) -> str:
         free = [column for column in present if column not in mapping.values()]
         scored = max(((_likeness(c, o), c, o) for c in free for o in need), default=(0.0, "COLUMN", need[0]))
         mapping[scored[2]] = scored[1] if scored[0] > 0.5 else "COLUMN"
-    paste = ", ".join(f"{name}: {column}" for name, column in mapping.items())
+    paste = ", ".join(f"{name}: {column}" for name, column in _with_context(row, mapping).items())
     problem = "no known format fits" if wanted == "auto" else f"data.format={wanted} does not fit"
     return (
         f"{row.where}: {problem} the columns {', '.join(row.values) or '(none)'}. "

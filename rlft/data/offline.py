@@ -29,9 +29,9 @@ class Offline(Sampled, Listed):
     pool: int | None = None
     pairs_per_question: int | None = 1
 
-    def check(self) -> None:
+    def check(self, training: bool = True) -> None:
         """Checks the settings alone. Raises UserError."""
-        super().check()
+        super().check(training)
         expect_choice("keep", self.keep, ["all", "right", "pairs"])
         check_pairs_per_question(self.pairs_per_question)
         if self.pool is not None and self.pool < 1:

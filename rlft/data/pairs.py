@@ -45,9 +45,9 @@ class Pairs(Listed):
 
     pairs_per_question: int | None = None
 
-    def check(self) -> None:
+    def check(self, training: bool = True) -> None:
         """Checks the settings alone. Raises UserError."""
-        super().check()
+        super().check(training)
         check_pairs_per_question(self.pairs_per_question)
         if self.task is not None:
             raise UserError(

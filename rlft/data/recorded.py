@@ -25,9 +25,9 @@ class Recorded(Listed):
 
     completion: str = "{answer}"
 
-    def check(self) -> None:
+    def check(self, training: bool = True) -> None:
         """Checks the settings alone. Raises UserError."""
-        super().check()
+        super().check(training)
         if not re.search(r"\{(answer|solution)\}", self.completion):
             raise UserError(f"data.completion={self.completion!r}: expected {{answer}} or {{solution}} in it")
 

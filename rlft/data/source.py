@@ -2,14 +2,13 @@
 
 import re
 from abc import abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import torch
-
-from rlft.base import Context, DataSource, Group, Query, UserError, generator, question_id
-from rlft.data.errors import expect_choice
+from rlft.base import Context, Curriculum, DataSource, Group, Pool, Query, RunError, UserError, question_id
+from rlft.data.curriculum import NoCurriculum
+from rlft.data.errors import did_you_mean, expect_choice
 from rlft.data.examples import Example, parse
 from rlft.data.files import Row, read_file, read_hub
 from rlft.data.formats import FORMATS, UNSUPPORTED, describe, detect
@@ -23,15 +22,18 @@ class Source(DataSource):
 
     Attributes:
         task, task_settings, task_size: a reasoning-gym dataset, its difficulty settings, and entries to generate.
+        task_levels: levels of the task's own curriculum that the entries are spread over; 1 goes by `task_settings`
+            alone, which also override what a level would set.
         train_file: a json, jsonl or parquet file.
         hub_id, hub_config, hub_split: a dataset that `datasets.load_dataset` knows (a local folder too).
         eval_file: questions for evaluation in place of a held-out share; rows with the same questions are not trained.
+            Where nothing is to be trained, it may stand alone.
         format: what the rows are; "auto" goes by the columns of the first one.
         columns: which column is which, e.g. {question: Body+Question, answer: Answer}.
         question_pattern: a regular expression; only questions in which it is found are taken.
         prompt: the user turn, with {question} in it.
         system: a system turn that goes before conversations that have none.
-        held_out_share: of the questions, kept for evaluation, by hash of the question.
+        held_out_share: of the questions, kept for evaluation, by hash of the question; 1 leaves none to train on.
         validation_share: of the questions, kept from training too, for choosing settings; next to the held-out share.
         evaluate_on: the questions that accuracy is measured on: those held out, or those of the validation share.
         shuffle: a new order for every epoch, drawn from the seed; otherwise the order of the file.
@@ -44,6 +46,7 @@ class Source(DataSource):
     task: str | None = None
     task_settings: dict[str, Any] = field(default_factory=dict)
     task_size: int = 10_000
+    task_levels: int = 1
     train_file: str | None = None
     hub_id: str | None = None
     hub_config: str | None = None
@@ -66,18 +69,33 @@ class Source(DataSource):
         self.sampled_tokens = self.prefilled_tokens = 0
         self.position = 0
         self._context: Context | None = None
+        self._curriculum: Curriculum = NoCurriculum()
         self._held_out: list[Query] = []
-        self._order: tuple[int, list[int]] = (-1, [])
 
     @property
     def name(self) -> str:
         """E.g. "online · chain_sum"."""
-        return f"{self.kind} · {self.task or self.hub_id or Path(self.train_file or '(no data)').name}"
+        return f"{self.kind} · {self._origin or '(no data)'}"
 
-    def check(self) -> None:
-        """Checks the settings alone, before anything is loaded. Raises UserError."""
+    @property
+    def asks(self) -> str:
+        """E.g. "test.jsonl"."""
+        return Path(self.eval_file).name if self.eval_file is not None else self._origin
+
+    @property
+    def _origin(self) -> str:
+        return self.task or self.hub_id or Path(self.train_file or "").name
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """Rows in any order, and levels where the task has them."""
+        return frozenset({"order", "levels"} if self.task is not None and self.task_levels > 1 else {"order"})
+
+    def check(self, training: bool = True) -> None:
+        """Checks the settings alone, before anything is loaded. Without `training` an `eval_file` is enough. Raises
+        UserError."""
         given = [key for key in ("task", "train_file", "hub_id") if getattr(self, key) is not None]
-        if len(given) != 1:
+        if len(given) != 1 and (given or training or self.eval_file is None):
             found = "none is given" if not given else f"{' and '.join(given)} are given"
             raise UserError(
                 f"data: exactly one of task, train_file and hub_id is expected; {found}. Type e.g. "
@@ -94,24 +112,27 @@ class Source(DataSource):
         except re.error as error:
             found = f"data.question_pattern={self.question_pattern!r}"
             raise UserError(f"{found}: not a regular expression: {error}") from error
-        if not 0 <= self.held_out_share < 1:
-            raise UserError(f"data.held_out_share={self.held_out_share}: expected a share of at least 0 and below 1")
-        if not 0 <= self.validation_share < 1 - self.held_out_share:
+        if not 0 <= self.held_out_share <= 1:
+            raise UserError(f"data.held_out_share={self.held_out_share}: expected a share from 0 to 1")
+        share = self.validation_share
+        if share < 0 or (share and share + self.held_out_share >= 1):
             raise UserError(
-                f"data.validation_share={self.validation_share}: expected a share of at least 0 that leaves some of "
+                f"data.validation_share={share}: expected a share of at least 0 that leaves some of "
                 f"the questions to train on (data.held_out_share={self.held_out_share})"
             )
-        if self.evaluate_on == "validation" and not self.validation_share:
+        if self.evaluate_on == "validation" and not share:
             raise UserError("data.evaluate_on=validation needs some: type e.g. data.validation_share=0.05")
-        for key in ("task_size", "max_prompt_tokens", "max_completion_tokens"):
+        for key in ("task_size", "task_levels", "max_prompt_tokens", "max_completion_tokens"):
             if getattr(self, key) < 1:
                 raise UserError(f"data.{key}={getattr(self, key)}: expected a whole number of at least 1")
 
     def bind(self, context: Context) -> None:
         """Reads the rows, splits them by question, checks lengths, and makes what `next` draws from."""
-        self.check()
+        self.check(context.training)
         self._context = context
-        train, held = self._validated(*self._split(self._matching(self._load())))
+        self._curriculum = context.curriculum or self._curriculum
+        examples = self._matching(self._load()) if self._origin else []
+        train, held = self._validated(*self._split(examples))
         kept_held = self._fitting(held)
         queries = {query.id: query for _, query in kept_held}
         self._held_out = [queries[key] for key in sorted(queries)]
@@ -126,45 +147,55 @@ class Source(DataSource):
         if self._size() == 0:
             raise UserError(f"{self.name}: no row is left to train on; see the counts above")
         context.say(f"data: {self._size()} rows to draw from, {len(self._held_out)} questions held out")
+        pool = Pool(self._asked(), context.seed, self.shuffle, self._measure, context.say)
+        self._curriculum.bind(pool)
 
     @property
     def rows(self) -> int:
         """The number of rows in an epoch, once the data is bound."""
         return self._size()
 
+    def observe(self, groups: list[Group]) -> None:
+        """Hands the groups on to the curriculum."""
+        self._curriculum.observe(groups)
+
+    def metrics(self) -> dict[str, float | None]:
+        """Returns what the curriculum says of the latest draw, as curriculum/NAME."""
+        return {f"curriculum/{name}": value for name, value in self._curriculum.metrics().items()}
+
     def held_out(self) -> list[Query]:
         """Returns the questions kept for evaluation, once each, ordered by their ids: a prefix is a fair sample."""
         return list(self._held_out)
 
     def state_dict(self) -> dict[str, Any]:
-        """Returns the number of rows drawn so far."""
-        return {"position": self.position}
+        """Returns the number of rows drawn so far, and what the curriculum has learnt."""
+        return {"position": self.position, "curriculum": self._curriculum.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on after that many rows."""
         self.position = state["position"]
+        if "curriculum" in state:  # a checkpoint from before there were any has none
+            self._curriculum.load_state_dict(state["curriculum"])
 
     @abstractmethod
     def _prepare(self, context: Context, rows: list[tuple[Example, Query]]) -> None:
         """Makes the rows that are drawn from, out of the training examples and their queries."""
 
     @abstractmethod
-    def _size(self) -> int:
-        """Returns the number of rows in an epoch."""
+    def _asked(self) -> list[Query]:
+        """Returns the query of each row."""
 
-    def _take(self, n: int) -> list[list[int]]:
-        """Moves on by n rows; returns their indices, a list for each epoch that they fall into."""
-        size, seed = self._size(), self._bound().seed
-        chunks: list[list[int]] = []
-        while n > 0:
-            epoch, start = divmod(self.position, size)
-            if self._order[0] != epoch:
-                drawn = torch.randperm(size, generator=generator(seed, "shuffle", epoch)).tolist()
-                self._order = (epoch, drawn if self.shuffle else list(range(size)))
-            chunks.append(self._order[1][start : start + n])
-            self.position += len(chunks[-1])
-            n -= len(chunks[-1])
-        return chunks
+    def _size(self) -> int:
+        return len(self._asked())
+
+    def _measure(self, queries: list[Query], count: int) -> list[float]:
+        """Returns π_ref's pass rates, where the source offers that to a curriculum (see `Pool`)."""
+        raise RunError(f"{self.name} measures no pass rates: a curriculum has to say that it needs them")
+
+    def _chosen(self, n: int) -> list[int]:
+        """Returns the next n rows as the curriculum has them, without moving on."""
+        self._bound()
+        return self._curriculum.next(self.position, n)
 
     def _bound(self) -> Context:
         if self._context is None:
@@ -183,13 +214,25 @@ class Source(DataSource):
 
     def _load(self) -> list[Example]:
         if self.task is not None:
-            examples = generate(self.task, self.task_settings, self.task_size)
+            examples = generate(self.task, self.task_settings, self.task_size, self.task_levels)
             self._bound().say(f"data: {len(examples)} distinct questions in {self.task_size} entries of {self.task}")
-            return examples
+            return [self._graded(example, example.metadata["entry"]["metadata"]) for example in examples]
         if self.train_file is not None:
-            return self._read(read_file(self.train_file), self.train_file, self.columns, self.format)
-        rows = read_hub(str(self.hub_id), self.hub_config, self.hub_split)
-        return self._read(rows, str(self.hub_id), self.columns, self.format)
+            rows, name = read_file(self.train_file), self.train_file
+        else:
+            rows, name = read_hub(str(self.hub_id), self.hub_config, self.hub_split), str(self.hub_id)
+        examples = self._read(rows, name, self.columns, self.format)
+        return [self._graded(example, row.values) for example, row in zip(examples, rows, strict=True)]
+
+    def _graded(self, example: Example, values: dict[str, Any]) -> Example:
+        """Returns the example with those columns that the curriculum reads."""
+        wanted = self._curriculum.columns
+        for column in wanted:
+            if column not in values:
+                known = f"it has {', '.join(values)}.{did_you_mean(column, values)}"
+                raise UserError(f"{example.where}: there is no column {column} for curriculum.column; {known}")
+        columns = {"columns": {column: values[column] for column in wanted}} if wanted else {}
+        return replace(example, metadata=example.metadata | columns)
 
     def _read(self, rows: list[Row], name: str, columns: dict[str, str], format: str) -> list[Example]:
         found = detect(rows, columns, format)
@@ -218,7 +261,7 @@ class Source(DataSource):
         # The evaluation file may be of another format: the mapping is for it only where it has those columns.
         sources = {part.strip() for value in self.columns.values() for part in (value, *value.split("+"))}
         columns = self.columns if sources & set(rows[0].values) else {}
-        held = self._read(rows, self.eval_file, columns, "auto")
+        held = self._read(rows, self.eval_file, columns, "auto" if self._origin else self.format)
         kept = {question_id(example.question) for example in held}
         train = [example for example, key in zip(examples, ids, strict=True) if key not in kept]
         if len(train) < len(examples):
@@ -262,8 +305,10 @@ class Listed(Source):
         self._groups: list[Group] = []
 
     def next(self, n: int) -> list[Group]:
-        """Returns the next n groups, going on into the next epoch where one ends."""
-        return [self._groups[index] for chunk in self._take(n) for index in chunk]
+        """Returns the next n groups, as the curriculum has them."""
+        rows = self._chosen(n)
+        self.position += n
+        return [self._groups[row] for row in rows]
 
-    def _size(self) -> int:
-        return len(self._groups)
+    def _asked(self) -> list[Query]:
+        return [group.query for group in self._groups]

@@ -1,4 +1,4 @@
-"""Greedy accuracy on held-out questions."""
+"""Answers to held-out questions, greedy or drawn, and how many of them are right."""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -10,7 +10,7 @@ RIGHT = 0.5  # a verifier's reward from which an answer counts as right
 
 @dataclass(frozen=True)
 class Answer:
-    """One held-out question as the model answered it."""
+    """One held-out question as the model answered it, once."""
 
     id: str
     question: str
@@ -31,6 +31,11 @@ def answer_greedily(sampler: Sampler, queries: list[Query], max_tokens: int) -> 
     return sampler.sample(queries, 1, Sampling(max_tokens, temperature=0.0), purpose="evaluation", step=0)
 
 
+def draw_answers(sampler: Sampler, queries: list[Query], count: int, sampling: Sampling) -> list[Group]:
+    """Returns each question with `count` answers, drawn from the model."""
+    return sampler.sample(queries, count, sampling, purpose="evaluation samples", step=0)
+
+
 def cut(groups: list[Group], max_tokens: int, chat: Chat) -> list[Group]:
     """Returns the answers as a lower limit would have left them: a greedy answer's first tokens do not depend on it."""
     return [replace(g, completions=tuple(_cut(c, max_tokens, chat) for c in g.completions), rewards=()) for g in groups]
@@ -43,24 +48,24 @@ def _cut(completion: Completion, max_tokens: int, chat: Chat) -> Completion:
     return Completion(token_ids=ids, text=chat.text(list(ids)), finished=False)
 
 
-def verify(groups: list[Group], verifier: RewardFunction) -> list[Answer]:
-    """Returns each question's answer, judged."""
-    answers = []
-    for group in verifier.score(groups):
-        completion, reward, query = group.completions[0], group.rewards[0], group.query
-        answers.append(
+def verify(groups: list[Group], verifier: RewardFunction) -> list[list[Answer]]:
+    """Returns each question's answers, judged."""
+    return [
+        [
             Answer(
-                id=query.id,
-                question=query.messages[-1]["content"],
+                id=group.query.id,
+                question=group.query.messages[-1]["content"],
                 text=completion.text,
-                gold=query.answer,
+                gold=group.query.answer,
                 extracted=reward.extracted,
                 correct=reward.value >= RIGHT,
                 finished=completion.finished,
                 tokens=len(completion.token_ids),
             )
-        )
-    return answers
+            for completion, reward in zip(group.completions, group.rewards, strict=True)
+        ]
+        for group in verifier.score(groups)
+    ]
 
 
 def accuracy(answers: list[Answer]) -> float:

@@ -15,7 +15,9 @@ from rlft.models.decode import Decoder, decode
 from rlft.models.native import NativeDecoder, read_head
 from rlft.models.policy import Policy
 
-ROWS = 64  # decoded together
+ROWS = 64  # decoded together on the CPU
+MOST = 1024  # on a GPU, where a token takes about as long for 64 rows as for 256 (an H200, 135M parameters)
+SHARE = 0.25  # of a GPU's memory, for their keys, values and logits
 
 
 class ReferenceModel(Protocol):
@@ -55,9 +57,10 @@ class PolicySampler:
         """Returns one group of `count` completions per query, in order, on every process (see `rlft.base.Sampler`)."""
         mine = self.processes.share(queries)
         groups: list[Group] = []
-        each = max(1, ROWS // count)
         with self._active(reference) as policy, torch.no_grad():
             decoder = decoder_of(policy)
+            longest = max((len(self.chat.prompt(q.messages)) for q in mine), default=0)
+            each = max(1, rows_at_once(policy, longest + sampling.max_tokens) // count)
             for start in range(0, len(mine), each):
                 groups += self._draw(decoder, mine[start : start + each], count, sampling, purpose, step)
         return self.processes.gather(groups)
@@ -93,6 +96,20 @@ class PolicySampler:
             ]
             groups.append(Group(query, tuple(completions)))
         return groups
+
+
+def rows_at_once(policy: Policy, length: int) -> int:
+    """Returns how many rows of up to `length` positions are decoded together. It goes by the memory a GPU has, not by
+    what is free: a resumed run must decode the same rows together, or they are rounded differently."""
+    if policy.device.type != "cuda":
+        return ROWS
+    config = policy.base.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    keys = 2 * config.num_hidden_layers * heads * width * length * policy.base.get_output_embeddings().weight.itemsize
+    logits = 4 * 4 * config.vocab_size  # float32: themselves, probabilities, spans, sums
+    memory = torch.cuda.get_device_properties(policy.device).total_memory
+    return max(1, min(MOST, int(SHARE * memory) // (keys + logits)))
 
 
 def decoder_of(policy: Policy) -> Decoder:

@@ -2,6 +2,7 @@
 
 from rlft.recipe.build import build, differences, freeze, load_plan, recipe_hash, run_directory
 from rlft.recipe.compose import Composed, compose
+from rlft.recipe.own import own_words
 from rlft.recipe.preflight import read_data
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "differences",
     "freeze",
     "load_plan",
+    "own_words",
     "read_data",
     "recipe_hash",
     "run_directory",

@@ -11,6 +11,7 @@ import yaml
 
 from rlft.base import UserError
 from rlft.recipe.check import BEFORE, Node, check, plain
+from rlft.recipe.overrides import changed
 from rlft.recipe.trust import trusted_packages
 from rlft.train.plan import Plan
 from rlft.train.run_dir import write_config
@@ -36,6 +37,7 @@ def build(config: dict[str, Any], run_dir: Path, plugins: Sequence[str] = ()) ->
     allow(trusted)
     return Plan(
         source=_construct(nodes["data"], "data"),
+        curriculum=_construct(nodes["curriculum"], "curriculum"),
         reward=_construct(nodes["reward"], "reward"),
         algorithm=_construct(nodes["algorithm"], "algorithm"),
         model=_construct(nodes["model"], "model"),
@@ -103,13 +105,16 @@ def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def load_plan(run_dir: Path, plugins: Sequence[str] = (), stop_after: int | None = None) -> Plan:
+def load_plan(
+    run_dir: Path, plugins: Sequence[str] = (), stop_after: int | None = None, changes: Sequence[str] = ()
+) -> Plan:
     """Returns the plan frozen in a run directory.
 
     Args:
         run_dir: the directory of a run.
         plugins: packages whose classes may be named beside rlft's own.
         stop_after: the step at which to stop this time; None keeps the frozen one.
+        changes: `key=value` words that replace frozen values; the directory keeps what it has.
 
     Raises:
         UserError: there is no frozen recipe, or it does not fit the classes any more.
@@ -123,5 +128,5 @@ def load_plan(run_dir: Path, plugins: Sequence[str] = (), stop_after: int | None
         raise UserError(f"{path} cannot be read: {error}") from error
     if not isinstance(config, dict):
         raise UserError(f"{path}: expected a mapping with the keys of a recipe")
-    plan = build(config, run_dir, plugins)
+    plan = build(changed(config, list(changes)), run_dir, plugins)
     return plan if stop_after is None else replace(plan, trainer=replace(plan.trainer, stop_after=stop_after))

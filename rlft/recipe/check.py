@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any
 
-from rlft.base import Algorithm, DataSource, RewardFunction, UserError
+from rlft.base import Algorithm, Curriculum, DataSource, RewardFunction, UserError
 from rlft.models.config import ModelConfig
 from rlft.models.rollout import Rollout
 from rlft.recipe.suggest import unknown_field, unknown_root_key
@@ -20,6 +20,7 @@ from rlft.train.config import TrainerConfig
 
 BASES: dict[str, type] = {
     "data": DataSource,
+    "curriculum": Curriculum,
     "reward": RewardFunction,
     "algorithm": Algorithm,
     "model": ModelConfig,
@@ -29,6 +30,7 @@ BASES: dict[str, type] = {
 }
 BEFORE: dict[str, Any] = {
     "rollout": {"_target_": "rlft.models.Native"},
+    "curriculum": {"_target_": "rlft.data.NoCurriculum"},
     "budget": {"_target_": "rlft.train.Budget", **{field.name: None for field in fields(Budget)}},
 }
 """What a recipe has for a node that it was frozen without: what there was before there was a choice."""

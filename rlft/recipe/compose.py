@@ -19,7 +19,7 @@ class Composed:
 
     Attributes:
         config: plain values, every default filled in: recipe, method, seed, output_dir and a mapping for each of data,
-            reward, algorithm, model and trainer, with its `_target_`.
+            curriculum, reward, algorithm, model, rollout and trainer, with its `_target_`.
         choices: what was chosen from each group.
         notes: lines the user should see: files of their own that were read, settings of the recipe that were left out.
     """
@@ -29,20 +29,29 @@ class Composed:
     notes: list[str]
 
 
-def compose(arguments: Sequence[str], config_dir: Path | None = None, plugins: Sequence[str] = ()) -> Composed:
+def compose(
+    arguments: Sequence[str],
+    config_dir: Path | None = None,
+    plugins: Sequence[str] = (),
+    nameless: str | None = None,
+) -> Composed:
     """Returns the recipe that the arguments describe.
 
     Args:
         arguments: group choices (`recipe=grpo_math`) and values (`algorithm.beta=0.01`).
         config_dir: the user's own directory of recipes and groups, searched before the shipped one.
         plugins: packages whose classes may be named beside rlft's own.
+        nameless: what to call a recipe made of the groups' first choices alone, where none is named; None wants one.
 
     Raises:
         UserError: whatever is wrong with it, with the key and what to type.
     """
     lines = overrides.single(list(arguments))
     typed = overrides.typed_keys(list(arguments))
-    _require_recipe(typed, config_dir)
+    if nameless is None:
+        _require_recipe(typed, config_dir)
+    elif "recipe" not in typed:
+        lines.append("~recipe")
     for line in lines:
         group, _, name = line.partition("=")
         if group in groups.GROUPS:
@@ -50,7 +59,7 @@ def compose(arguments: Sequence[str], config_dir: Path | None = None, plugins: S
     raw, choices = load(lines, config_dir)
     if own := [key for key in ("recipe", "method") if key in raw]:
         raise UserError(f"{own[0]} is not a value of a recipe: choose with recipe=NAME and algorithm=NAME")
-    raw |= {"recipe": choices["recipe"], "method": choices["algorithm"]}
+    raw |= {"recipe": choices["recipe"] if "recipe" in typed else nameless, "method": choices["algorithm"]}
     trusted = trusted_packages(plugins)
     notes = groups.origin_notes(choices, config_dir)
     notes += _leave_out(raw, choices, typed, config_dir, trusted)

@@ -6,7 +6,7 @@ from pathlib import Path
 from rlft.base import UserError
 from rlft.recipe.suggest import closest
 
-GROUPS = ("recipe", "data", "reward", "algorithm", "model", "rollout", "trainer")
+GROUPS = ("recipe", "data", "curriculum", "reward", "algorithm", "model", "rollout", "trainer")
 
 
 def shipped() -> Path:

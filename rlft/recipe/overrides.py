@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rlft.base import UserError
 from rlft.recipe.groups import GROUPS
@@ -69,3 +70,21 @@ def sweep(arguments: list[str]) -> list[list[str]]:
 def typed_keys(arguments: list[str]) -> frozenset[str]:
     """Returns the keys and groups that the arguments name."""
     return frozenset(override.key_or_group for override in parse(arguments))
+
+
+def changed(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
+    """Returns a frozen recipe with values changed; a mapping is merged into the one there was, as Hydra does. Whether
+    there are such keys is left to the check. Raises UserError for a group's choice, a deletion or a sweep."""
+    config = deepcopy(config)
+    for override in parse(arguments):
+        line, *path = override.input_line, *override.key_or_group.split(".")
+        if override.key_or_group in GROUPS or override.is_delete() or override.is_sweep_override():
+            raise UserError(f"{line}: of a frozen recipe values can be changed, one each: write data.KEY=VALUE")
+        node = config
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+            if not isinstance(node, dict):
+                raise UserError(f"{line}: {key} is a value of this recipe and has no keys of its own")
+        value, before = override.value(), node.get(path[-1])
+        node[path[-1]] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+    return config

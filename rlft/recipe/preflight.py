@@ -24,24 +24,27 @@ class WordCount:
         return " ".join("word" for _ in token_ids)
 
 
-def read_data(plan: Plan) -> None:
+def read_data(plan: Plan, training: bool = True) -> None:
     """Checks the settings of one of rlft's own data sources and reads a copy of it, without a model; a dataset on the
-    hub is left for the run. Other sources are left alone: what binding them does is not known here.
+    hub is left for the run. Other sources are left alone: what binding them does is not known here. Without `training`
+    only what an evaluation needs is checked, else also whether the reward suits the algorithm.
 
     Raises:
         UserError: whatever is wrong with the settings or the rows, with the row named.
     """
+    if training:
+        plan.check()
     source = plan.source
     if not isinstance(source, Source):
         return
-    source.check()
+    source.check(training)
     if source.hub_id is not None:
         return
     probe = replace(source, task_size=1)  # one entry shows whether a task and its settings exist
     probe.bind(
         Context(
             seed=plan.seed, chat=WordCount(), sampler=None, score=_unscored, cache_dir=Path(),
-            say=_silent, training=False,
+            say=_silent, training=False, curriculum=plan.curriculum,
         )
     )  # fmt: skip
 

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from rlft.base import Completion, Group, Query, Reading, Reward, RewardFunction, UserError
 from rlft.rewards.common import Scored
+from rlft.rewards.steps import Stepped
 
 
 @dataclass(kw_only=True)
@@ -12,6 +13,7 @@ class Combine(Scored):
     """Σ weight · part, with every part logged under its name.
 
     What a part does about cut-off completions and errors holds here too. Ranks, clipping and scaling belong to the sum.
+    If a part judges steps, the steps are its own; what other parts give goes to the end of the completion.
 
     Attributes:
         parts: rewards by name.
@@ -31,11 +33,7 @@ class Combine(Scored):
                 "each part needs one weight, e.g. reward.weights.format=0.1"
             )
         for name, part in self.parts.items():
-            if isinstance(part, Scored):
-                plain = part.transform == part.scale == "none"
-            else:
-                plain = type(part).finish is RewardFunction.finish
-            if not plain:
+            if not _plain(part):
                 raise UserError(f"reward.parts.{name} has transform or scale; set them on the sum: reward.transform")
 
     @property
@@ -48,6 +46,10 @@ class Combine(Scored):
 
     def readings(self) -> list[Reading]:
         return [reading for part in self.parts.values() for reading in part.readings()]
+
+    @property
+    def stepwise(self) -> bool:
+        return any(part.stepwise for part in self.parts.values())
 
     def rate(self, query: Query, completions: tuple[Completion, ...]) -> list[Reward]:
         return list(self.score([Group(query, completions)])[0].rewards)
@@ -67,18 +69,36 @@ class Combine(Scored):
     def _sum(self, scored: list[Group]) -> list[Reward]:
         """Returns the sums for one group, from the group as each part scored it."""
         sums = []
-        for rewards in zip(*(group.rewards for group in scored), strict=True):
+        for completion, *rewards in zip(scored[-1].completions, *(group.rewards for group in scored), strict=True):
             named = dict(zip(self.parts, rewards, strict=True))
             errors = [f"{name}: {reward.error}" for name, reward in named.items() if reward.error]
             sums.append(
                 Reward(
                     value=sum(self.weights[name] * reward.value for name, reward in named.items()),
                     parts={key: value for name, reward in named.items() for key, value in _parts(name, reward).items()},
+                    steps=self._steps(named, completion) if self.stepwise else (),
                     extracted=next((r.extracted for r in rewards if r.extracted is not None), None),
                     error="; ".join(errors) or None,
                 )
             )
         return sums
+
+    def _steps(self, named: dict[str, Reward], completion: Completion) -> tuple[tuple[int, float], ...]:
+        """Returns the sums of what was given at each place of one completion's text."""
+        sums: dict[int, float] = {}
+        for name, reward in named.items():
+            for end, value in reward.steps or ((len(completion.text), reward.value),):
+                sums[end] = sums.get(end, 0.0) + self.weights[name] * value
+        return tuple(sorted(sums.items()))
+
+
+def _plain(reward: RewardFunction) -> bool:
+    """Whether a reward neither transforms nor scales."""
+    if isinstance(reward, Stepped):
+        return _plain(reward.outcome)
+    if isinstance(reward, Scored):
+        return reward.transform == reward.scale == "none"
+    return type(reward).finish is RewardFunction.finish
 
 
 def _parts(name: str, reward: Reward) -> dict[str, float]:

@@ -18,6 +18,12 @@ def untrained(completion: Completion) -> Completion:
     return replace(completion, trained=(False,) * len(completion.token_ids))
 
 
+def penalised(reward: Reward, value: float) -> Reward:
+    """Returns the reward with its value, and that of its last step if it has steps, replaced."""
+    last = ((reward.steps[-1][0], value),) if reward.steps else ()
+    return replace(reward, value=value, steps=(*reward.steps[:-1], *last))
+
+
 def ranks(values: list[float]) -> list[float]:
     """Returns the rank of each of G values in [0, 1], ties averaged; 0.5 where there is one value.
 
@@ -92,7 +98,7 @@ class Scored(RewardFunction):
             completions = tuple(c if c.finished else untrained(c) for c in completions)
         if self.cut_off == "penalise":
             rewards = [
-                reward if completion.finished else replace(reward, value=self.cut_off_reward)
+                reward if completion.finished else penalised(reward, self.cut_off_reward)
                 for completion, reward in zip(completions, rewards, strict=True)
             ]
         return replace(group, completions=completions).scored(rewards)

@@ -29,6 +29,7 @@ WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 THIN_SPACE = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 
 TAG = re.compile(r"<(/?)answer>", re.I)
+NOISE = re.compile(r"\\(?:left|right|text|mathrm)(?![A-Za-z])|\\[!,; ]|[\s${}]")
 BRACE = re.compile(r"\\[{}]|(?P<open>(?:(?P<boxed>\\boxed|\\fbox)\s*)?\{)|(?P<close>\})")
 LONGEST = 400
 """Characters above which a text is no number."""
@@ -77,12 +78,27 @@ def to_number(text: str) -> Fraction | None:
     text = WRAPPER.sub(r" \1 ", _tidy(text))
     text = UNIT_SIGNS.sub("", SPACING.sub("", text)).strip().rstrip(".,;: ")
     if match := NUMBER.fullmatch(text):
-        return _signed(match[1], _exact(match[2]))
+        return _signed(match[1], exact(match[2]))
     if match := RATIO.fullmatch(text):
         return _ratio(match[1], match[2], match[3], match[4])
     if match := LATEX_RATIO.fullmatch(text):
         return _ratio(match[1], match[2], match[3] or match[5], match[4] or match[6])
     return _in_words(text)
+
+
+def spelled(text: str) -> str:
+    """Returns an answer without what does not tell two answers apart: case, spaces, LaTeX's frills, a full stop."""
+    return NOISE.sub("", text).rstrip(".").casefold()
+
+
+def canonical(text: str) -> Fraction | str:
+    """Returns what all spellings of one answer share: the value of a number, else how it is spelled.
+
+    >>> canonical("72.0") == canonical("$72"), canonical("Paris.") == canonical("paris")
+    (True, True)
+    """
+    value = to_number(text)
+    return spelled(text) if value is None else value
 
 
 def _tidy(text: str) -> str:
@@ -91,7 +107,8 @@ def _tidy(text: str) -> str:
     return THIN_SPACE.sub("", text)
 
 
-def _exact(text: str) -> Fraction:
+def exact(text: str) -> Fraction:
+    """Returns the value of a text that `UNSIGNED` matches, with or without a sign."""
     return Fraction(Decimal(text.replace(",", "")))
 
 
@@ -100,11 +117,11 @@ def _signed(sign: str, value: Fraction) -> Fraction:
 
 
 def _ratio(sign: str, whole: str | None, above: str, below: str) -> Fraction | None:
-    denominator = _exact(below)
+    denominator = exact(below)
     if denominator == 0:
         return None
     above_sign, above = ("-", above[1:]) if above.startswith("-") else ("+", above)
-    return _signed(sign, Fraction(int(whole or 0)) + _signed(above_sign, _exact(above) / denominator))
+    return _signed(sign, Fraction(int(whole or 0)) + _signed(above_sign, exact(above) / denominator))
 
 
 def _in_words(text: str) -> Fraction | None:

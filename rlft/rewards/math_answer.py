@@ -6,17 +6,10 @@ from typing import ClassVar
 
 from rlft.base import Completion, Query, Reward, UserError
 from rlft.rewards.common import Isolated
-from rlft.rewards.extract import extract_answer, tagged_answer, to_number
+from rlft.rewards.extract import extract_answer, spelled, tagged_answer, to_number
 from rlft.rewards.worker import WorkerError
 
 LATEX = re.compile(r"[\\^_{}]")
-NOISE = re.compile(r"\\(?:left|right|text|mathrm)(?![A-Za-z])|\\[!,; ]|[\s${}]")
-
-
-def same_text(left: str, right: str) -> bool:
-    """Returns whether two answers are spelled alike, but for case, spaces and a full stop."""
-    first, second = (NOISE.sub("", text).rstrip(".").casefold() for text in (left, right))
-    return first == second
 
 
 @dataclass(kw_only=True)
@@ -36,6 +29,11 @@ class MathAnswer(Isolated):
             raise UserError(
                 f"reward=math_answer: query {query.id} has no reference answer; the data needs a column `answer`"
             )
+        if query.metadata.get("choices"):
+            raise UserError(
+                f"math_answer: query {query.id} is multiple choice; type reward=multiple_choice, and where it is the "
+                "verifier trainer.verifier._target_=rlft.rewards.Verifier"
+            )
         gold = tagged_answer(query.answer) or query.answer.strip()
         return [self._one(gold, completion.text) for completion in completions]
 
@@ -51,7 +49,7 @@ class MathAnswer(Isolated):
         expected, given = to_number(gold), to_number(answer)
         if expected is not None and given is not None:
             return expected == given
-        if same_text(gold, answer):
+        if spelled(gold) == spelled(answer):
             return True
         # One side alone may be LaTeX for the same number: \sqrt{4} and 2.
         latex = any(number is None and LATEX.search(side) for number, side in ((expected, gold), (given, answer)))

@@ -23,6 +23,9 @@ class Sampling:
     prefilled: float
     draws: int
 
+    def __add__(self, other: "Sampling") -> "Sampling":
+        return Sampling(self.tokens + other.tokens, self.prefilled + other.prefilled, self.draws + other.draws)
+
 
 @dataclass(frozen=True)
 class Passes:
@@ -58,7 +61,12 @@ def passes(work: Work, lengths: Lengths) -> Passes:
     each = work.rows * live / groups if groups else 0
     draws = {"never": 0, "once": lengths.pool, "each step": work.steps * work.queries}[work.sampled]
     times = work.steps if work.sampled == "each step" else 1
-    judged = draws * work.samples + (0 if work.sampled == "each step" else work.steps * work.queries * work.rows)
+    once = sampling(work, lengths, lengths.pool, work.measured, lengths.sampled)
+    judged = (
+        draws * work.samples
+        + lengths.pool * work.measured
+        + (0 if work.sampled == "each step" else work.steps * work.queries * work.rows)
+    )
     alone = Tokens.of_group(lengths.prompt + lengths.sampled, 0, 0)
 
     def read(rows: float, queries: float, shared: bool = True) -> Tokens:
@@ -72,7 +80,7 @@ def passes(work: Work, lengths: Lengths) -> Passes:
         whole=Tokens.of_group(lengths.prompt, lengths.completion, work.rows).positions * work.queries,
         live=live,
         new=_new(work, lengths),
-        rollout=sampling(work, lengths, draws, work.samples, lengths.sampled, times),
+        rollout=sampling(work, lengths, draws, work.samples, lengths.sampled, times) + once,
         merges=work.steps if work.sampled == "each step" else 0,
         judged=alone * judged,
     )

@@ -71,6 +71,8 @@ def leading_term(work: Work, shape: Shape, lengths: Lengths) -> str:
     if work.sampled != "never":
         queries = "M" if work.sampled == "once" else "D"
         terms[queries, _tokens(work.samples)] += unit.forward(one, adapter=False)
+    if work.measured:
+        terms["M", _tokens(work.measured)] += unit.forward(one, adapter=False)
     for part, flops in step.items():
         terms["R" if run.share(part) < 1 else "D", trained if part in ("forward", "backward") else all_rows] += flops
     return " + ".join(f"{flops:g}·N·{queries}·({tokens})" for (queries, tokens), flops in terms.items())

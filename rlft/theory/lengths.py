@@ -79,7 +79,9 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
     tokens = AutoTokenizer.from_pretrained(tokenizer)
     chat = ChatTemplate(tokens, {tokens.eos_token_id})
     # Where a pool is to be counted, all entries are wanted; a mean needs fewer.
-    counted = not source.task or (isinstance(source, Offline) and source.pool is None)
+    pool = getattr(source if isinstance(source, Offline) else plan.curriculum, "pool", None)
+    once = isinstance(source, Offline) or getattr(plan.curriculum, "measure", 0)
+    counted = not source.task or (once and pool is None)
     entries = source.task_size if counted else min(source.task_size, ENTRIES)
     share = source.task_size / entries
     source = replace(source, task_size=entries)

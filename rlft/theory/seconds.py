@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from rlft.models.flops import Shape
-from rlft.models.sampler import ROWS
+from rlft.models.sampler import MOST
 from rlft.theory.flops import Sampling, evaluation_flops, passes, run_flops, sampling
 from rlft.theory.lengths import Lengths
 from rlft.theory.model import Model
@@ -102,16 +102,17 @@ class Device:
         parts["update"] = parts.pop("forward") + parts.pop("backward")
         parts["evaluation"] = evaluation_flops(work, model.shape, lengths) / rate
         if self.gb_per_s is not None:
-            rounds = {"never": 0, "once": -(-lengths.pool * work.samples // (ROWS * self.count))}
+            rounds = {"never": 0, "once": -(-lengths.pool * work.samples // (MOST * self.count))}
             read = model.weights * itemsize / (self.gb_per_s * 1e9)
-            steps = rounds.get(work.sampled, work.steps * self._rounds(work.queries * work.samples)) * lengths.longest
+            draws = rounds.get(work.sampled, work.steps * self._rounds(work.queries * work.samples))
+            steps = (draws + self._rounds(lengths.pool * work.measured)) * lengths.longest
             answers = sum(min(limit, lengths.answer) for limit in work.evaluations) * self._rounds(lengths.questions)
             parts["rollout"] = max(parts["rollout"], steps * read)
             parts["evaluation"] = max(parts["evaluation"], answers * read)
         return parts
 
     def _rounds(self, rows: int) -> int:
-        return math.ceil(rows / (ROWS * self.count))
+        return math.ceil(rows / (MOST * self.count))
 
 
 def _ratio(work: Work, shape: Shape) -> float:

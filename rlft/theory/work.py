@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Literal
 
 from rlft.base import DataSource, RewardFunction
 from rlft.data import Offline, Online, Pairs
+from rlft.data.curriculum.graded import Graded
 from rlft.models.flops import Shape, Way
-from rlft.rewards import Combine, RewardModel
+from rlft.rewards import Combine, ProcessModel, RewardModel, Stepped
 from rlft.theory.live import Live
 from rlft.theory.model import reward_shape
 
@@ -25,6 +26,7 @@ class Work:
         steps, queries: batches, and the groups in each. rows: completions of a group that are trained.
         sampled: whether completions are sampled never, once from π_ref, or from π_θ at each step.
         samples: completions sampled of one query. pool: queries sampled from once; None while it is not known.
+        measured: completions sampled once of each query of the pool, for a curriculum that goes by π_ref's pass rate.
         kept: which groups training sees: "all" that were sampled or recorded, or of "right" rows or of "pairs" only.
         most: rows of a query that are kept at most, of those sampled once.
         live: which rows move the policy.
@@ -60,6 +62,7 @@ class Work:
     judges: tuple[Shape, ...] = field(default=())
     processes: int = 1
     most: int = 0
+    measured: int = 0
     recompute: bool = False
     shared: bool = True
     opens: bool = False
@@ -83,6 +86,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         UserError: a reward model that cannot be found.
     """
     trainer, source = plan.trainer, plan.source
+    curriculum = plan.curriculum if isinstance(plan.curriculum, Graded) else None
     sampled, samples, rows, kept = _portions(source)
     limit = int(getattr(source, "max_completion_tokens", trainer.eval_long_tokens))
     between = trainer.steps // trainer.eval_every if trainer.eval_every else 0
@@ -94,10 +98,10 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         rows=rows,
         sampled=sampled,
         samples=samples,
-        pool=source.pool if isinstance(source, Offline) else None,
+        pool=source.pool if isinstance(source, Offline) else curriculum.pool if curriculum else None,
         kept=kept,
         live=Live.of(plan.algorithm, rows),
-        roles=frozenset(needs),
+        roles=needs - {"steps"},  # which a reward fills, not a role
         epochs=trainer.epochs,
         mini_batches=trainer.mini_batches,
         frozen=min(trainer.steps, trainer.critic_warmup_steps),
@@ -109,6 +113,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         judges=tuple(reward_shape(path) for path in _reward_models(plan.reward)),
         processes=trainer.processes,
         most=_most(source) if isinstance(source, Offline) else 0,
+        measured=curriculum.measure if curriculum else 0,
         recompute=recompute,
         shared=shared,
         opens=opens,
@@ -136,4 +141,5 @@ def _most(source: Offline) -> int:
 def _reward_models(reward: RewardFunction) -> list[str]:
     if isinstance(reward, Combine):
         return [path for part in reward.parts.values() for path in _reward_models(part)]
-    return [reward.path] if isinstance(reward, RewardModel) else []
+    own = [reward.path] if isinstance(reward, RewardModel | ProcessModel) else []
+    return own + (_reward_models(reward.outcome) if isinstance(reward, Stepped) else [])

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from rlft.base import Batch, Chat, Group
 from rlft.base.types import Completion
+from rlft.train.steps import step_rewards
 
 
 def collate(groups: list[Group], chat: Chat, dtype: torch.dtype) -> Batch:
@@ -24,7 +25,11 @@ def collate(groups: list[Group], chat: Chat, dtype: torch.dtype) -> Batch:
     sampled = None
     if all(c.logps is not None for c in completions):
         sampled = _padded([list(c.logps or ()) for c in completions], width, dtype)
-    stepped = any(r.steps for r in rewards)
+    step_reward = torch.zeros(len(rows), width, dtype=dtype)
+    step_end = torch.zeros(len(rows), width, dtype=torch.bool)
+    for b, (reward, completion) in enumerate(zip(rewards, completions, strict=True)):
+        for t, value in step_rewards(reward, completion, chat).items():
+            step_reward[b, t], step_end[b, t] = value, True
     return Batch(
         prompt_ids=prompt_ids,
         prompt_mask=prompt_mask,
@@ -34,12 +39,8 @@ def collate(groups: list[Group], chat: Chat, dtype: torch.dtype) -> Batch:
         group=torch.tensor([k for k, _ in rows]),
         finished=torch.tensor([c.finished for c in completions]),
         reward=torch.tensor([r.value for r in rewards], dtype=dtype),
-        step_reward=_padded([_dense(r.steps, 0.0, width) for r in rewards], width, dtype) if stepped else None,
-        step_end=_padded(
-            [[bool(v) for v in _dense([(i, 1.0) for i, _ in r.steps], 0.0, width)] for r in rewards], width, torch.bool
-        )
-        if stepped
-        else None,
+        step_reward=step_reward,
+        step_end=step_end,
         logp_sampled=sampled,
         row=torch.arange(len(rows)),
     )
@@ -47,13 +48,6 @@ def collate(groups: list[Group], chat: Chat, dtype: torch.dtype) -> Batch:
 
 def _trained(completion: Completion) -> list[bool]:
     return list(completion.trained) if completion.trained is not None else [True] * len(completion.token_ids)
-
-
-def _dense(pairs: tuple[tuple[int, float], ...] | list[tuple[int, float]], blank: float, width: int) -> list[float]:
-    values = [blank] * width
-    for index, value in pairs:
-        values[index] += value
-    return values
 
 
 def _padded(rows: list[list[int]] | list[list[bool]] | list[list[float]], width: int, dtype: torch.dtype) -> Tensor:

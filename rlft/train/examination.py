@@ -1,31 +1,42 @@
 """Held-out accuracy: before, during and after a run."""
 
 import hashlib
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlft.base import Query, RunError
-from rlft.evaluation.accuracy import Answer, accuracy, answer_greedily, cut, cut_share, verify
+from rlft.base import Group, Query, RunError, Sampling
+from rlft.evaluation.accuracy import Answer, accuracy, answer_greedily, cut, cut_share, draw_answers, verify
 from rlft.evaluation.intervals import paired_difference, wilson
 from rlft.models.adapter import has_adapter
 from rlft.train import run_dir
 from rlft.train.session import Session
 
+PAUSE = 30.0  # seconds between lines that say how far an evaluation is
+
 
 class Examination:
     """Asks a run's model its held-out questions.
 
+    Args:
+        session: the run.
+        portion: questions asked together, on each process; None asks them all, which suits other engines. More than one
+            portion says every now and then how far it is.
+
     Attributes:
         queries: those asked: the first `trainer.eval_size` that have a reference answer.
+        available: how many have one.
     """
 
-    def __init__(self, session: Session):
-        self.session = session
+    def __init__(self, session: Session, portion: int | None = None):
+        self.session, self.portion = session, portion
         plan = session.plan
         self.limit = int(getattr(plan.source, "max_completion_tokens", plan.trainer.eval_long_tokens))
         self.verifier = plan.trainer.verifier or plan.reward
         known = [q for q in plan.source.held_out() if q.answer is not None] if plan.trainer.eval_size else []
         self.queries: list[Query] = known[: plan.trainer.eval_size]
+        self.available = len(known)
         if plan.trainer.eval_size and not known:
             session.say("no held-out question has a reference answer: accuracy is not measured")
 
@@ -46,7 +57,13 @@ class Examination:
 
     def ask(self) -> list[Answer]:
         """Returns the model's answers at the recipe's limit, judged."""
-        return self._verify(answer_greedily(self.session.sampler, self.queries, self.limit))
+        sampler = self.session.sampler
+        return [answer for (answer,) in self._ask(lambda queries: answer_greedily(sampler, queries, self.limit))]
+
+    def draw(self, count: int, sampling: Sampling) -> list[list[Answer]]:
+        """Returns, for every question, `count` answers drawn from the model, judged."""
+        sampler = self.session.sampler
+        return self._ask(lambda queries: draw_answers(sampler, queries, count, sampling))
 
     def now(self, name: str | None = None) -> float:
         """Returns the accuracy at the recipe's limit; writes the answers to eval_NAME.jsonl if a name is given."""
@@ -93,7 +110,21 @@ class Examination:
             result["interval"] = [difference.low, difference.high]
         return result
 
-    def _verify(self, groups: list[Any]) -> list[Answer]:
+    def _ask(self, ask: Callable[[list[Query]], list[Group]]) -> list[list[Answer]]:
+        """Returns what is answered, judged."""
+        each, said = self.session.processes.world * (self.portion or len(self.queries)), time.perf_counter()
+        rows: list[list[Answer]] = []
+        for start in range(0, len(self.queries), each):
+            rows += self._judge(ask(self.queries[start : start + each]))
+            if len(rows) < len(self.queries) and time.perf_counter() - said > PAUSE:
+                self.session.say(f"{len(rows):,} of {len(self.queries):,} questions are answered")
+                said = time.perf_counter()
+        return rows
+
+    def _verify(self, groups: list[Group]) -> list[Answer]:
+        return [answer for (answer,) in self._judge(groups)]
+
+    def _judge(self, groups: list[Group]) -> list[list[Answer]]:
         processes = self.session.processes
         return processes.gather(verify(processes.share(groups), self.verifier))
 

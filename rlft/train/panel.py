@@ -65,6 +65,7 @@ CELLS: tuple[tuple[str, tuple[str, ...], Callable[[Metrics], str]], ...] = (
         ("group/all_right", "group/all_wrong"),
         lambda m: f"{_percent(m['group/all_right'])}/{_percent(m['group/all_wrong'])}",
     ),
+    ("resampled", ("group/resampled",), lambda m: f"{m['group/resampled']:.0f} groups"),
     ("length", ("completion_length/mean",), lambda m: f"{_number(m['completion_length/mean'])} tok"),
     ("cut off", ("completion_length/cut_share",), lambda m: _percent(m["completion_length/cut_share"])),
     ("rollout", ("tokens/generated", "time/rollout_s"), _rate("tokens/generated", "time/rollout_s")),
@@ -81,9 +82,10 @@ def cells(metrics: Metrics) -> list[tuple[str, str]]:
     """
     shown = [(label, text(metrics)) for label, keys, text in CELLS if all(key in metrics for key in keys)]
     parts = [key for key in metrics if key.startswith("reward/part/")]
-    critic = [key for key in metrics if key.startswith("critic/")]
+    # Of a curriculum's numbers those of single buckets (curriculum/pass_rate/3) are for metrics.jsonl alone.
+    others = [key for key in metrics if key.startswith(("critic/", "curriculum/")) and key.count("/") == 1]
     shown += [(key.removeprefix("reward/part/"), _number(metrics[key])) for key in parts]
-    return shown + [(key.replace("/", " "), _number(metrics[key])) for key in critic]
+    return shown + [(key.replace("/", " ").replace("_", " "), _number(metrics[key])) for key in others]
 
 
 class Panel:

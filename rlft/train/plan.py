@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rlft.base import Algorithm, DataSource, RewardFunction
+from rlft.base import Algorithm, Curriculum, DataSource, RewardFunction, UserError
 from rlft.models.config import ModelConfig
 from rlft.models.rollout import Rollout
 from rlft.train.budget import Budget
@@ -17,6 +17,7 @@ class Plan:
 
     Attributes:
         source, reward, algorithm: the triple.
+        curriculum: which of the source's questions come next.
         model, trainer: settings of the model and of the loop.
         rollout: who draws completions.
         budget: what the run may spend.
@@ -27,6 +28,7 @@ class Plan:
     """
 
     source: DataSource
+    curriculum: Curriculum
     reward: RewardFunction
     algorithm: Algorithm
     model: ModelConfig
@@ -41,10 +43,23 @@ class Plan:
 
     def __post_init__(self) -> None:
         self.rollout.check(self.source, self.model, self.trainer.processes)
+        self.curriculum.check(self.source.offers)
         self.budget.check(self.source, self.reward)
 
+    def check(self) -> None:
+        """Raises UserError if the algorithm needs rewards of steps and the reward judges none: it can be looked at, but
+        not trained with."""
+        if "steps" in self.algorithm.needs and not self.reward.stepwise:
+            raise UserError(
+                f"algorithm {self.method} needs rewards of steps, and the reward {self.reward.name} judges none; "
+                "type reward=arithmetic_steps or reward=process_model, or another algorithm (algorithm=grpo)"
+            )
+
     def triple(self) -> str:
-        """Returns the line that heads every run: data source, reward, algorithm and its coefficient."""
+        """Returns the line that heads every run: data source (with its curriculum, if there is one), reward, algorithm
+        and its coefficient."""
+        chosen = f" · curriculum {self.curriculum.name}" if self.curriculum.needs else ""
         return (
-            f"data {self.source.name}   reward {self.reward.name}   algorithm {self.method}: {self.algorithm.formula}"
+            f"data {self.source.name}{chosen}   reward {self.reward.name}   "
+            f"algorithm {self.method}: {self.algorithm.formula}"
         )

@@ -157,6 +157,8 @@ class _Run:
         groups = source.next(trainer.prompts_per_step)
         marks.append(time.perf_counter())
         groups = session.score(groups)
+        source.observe(groups)
+        groups = self.plan.reward.finish(groups)
         marks.append(time.perf_counter())
         batch = session.learner.annotate(collate(groups, session.loaded.chat, session.policy.score_dtype))
         marks.append(time.perf_counter())
@@ -177,6 +179,7 @@ class _Run:
         return {
             "step": step + 1,
             **group_metrics(groups),
+            **source.metrics(),
             **metrics,
             "learning_rate": learning_rate,
             "tokens/generated": bill.generated_tokens - generated,

@@ -16,6 +16,7 @@ import yaml
 
 from rlft.base import Group
 from rlft.evaluation.accuracy import Answer
+from rlft.evaluation.sampled import record
 from rlft.models.adapter import has_adapter
 from rlft.models.load import POLICY, Loaded
 from rlft.train.plan import Plan
@@ -40,7 +41,7 @@ def write_json(path: Path, value: Any) -> None:
 
 def clear(run_dir: Path) -> None:
     """Removes the results of an earlier run from a directory in which a new one starts."""
-    for stale in (*run_dir.glob("eval_*.jsonl"), run_dir / "summary.json"):
+    for stale in (*run_dir.glob("eval_*.json*"), *run_dir.glob("harness_*.json*"), run_dir / "summary.json"):
         stale.unlink(missing_ok=True)
     shutil.rmtree(run_dir / "checkpoints", ignore_errors=True)
 
@@ -90,6 +91,7 @@ def sample_records(groups: list[Group], step: int, seed: int) -> list[dict[str, 
             "text": c.text,
             "reward": r.value,
             "parts": r.parts,
+            "steps": r.steps,
             "extracted": r.extracted,
             "answer": g.query.answer,
             "finished": c.finished,
@@ -105,6 +107,11 @@ def sample_records(groups: list[Group], step: int, seed: int) -> list[dict[str, 
 def write_answers(path: Path, answers: list[Answer]) -> None:
     """Writes one line per held-out question."""
     write_text(path, "".join(json.dumps(a.as_dict(), ensure_ascii=False) + "\n" for a in answers))
+
+
+def write_drawn(path: Path, rows: list[list[Answer]]) -> None:
+    """Writes one line per question, with all the answers that were drawn for it."""
+    write_text(path, "".join(json.dumps(record(row), ensure_ascii=False) + "\n" for row in rows))
 
 
 def read_answers(path: Path) -> list[Answer]:

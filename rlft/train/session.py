@@ -67,10 +67,11 @@ class Session:
         return Way(policy.recompute, policy.trains_shared, policy.flat, tokens, self.processes.world)
 
     def score(self, groups: list[Group]) -> list[Group]:
-        """Returns groups scored and transformed, each process having scored its share."""
-        reward = self.plan.reward
-        self.reward_calls += sum(len(group.completions) for group in groups) if reward.judges else 0
-        return reward.finish(self.processes.gather(reward.score(self.processes.share(groups))))
+        """Returns the groups with their rewards, each process having scored its share of those that had none."""
+        reward, new = self.plan.reward, [group for group in groups if not group.rewards]
+        self.reward_calls += sum(len(group.completions) for group in new) if reward.judges else 0
+        scored = iter(self.processes.gather(reward.score(self.processes.share(new))))
+        return [group if group.rewards else next(scored) for group in groups]
 
     def reward_flops(self) -> float:
         """Returns the FLOPs of the reward's models since it was set up, over all processes; collective."""
@@ -157,6 +158,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
             cache_dir=cache_home() / "samples",
             say=say,
             training=training,
+            curriculum=plan.curriculum,
         )
     )
     session.data_seconds = time.perf_counter() - began
@@ -259,11 +261,12 @@ def _described(plan: Plan, loaded: Loaded) -> dict[str, torch.Tensor]:
 
 def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, processes: Processes) -> dict[str, Role]:
     """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
+    plan.check()
     trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
-    unknown = needs - {"old", "reference", "critic"}
+    unknown = needs - {"old", "reference", "critic", "steps"}
     if unknown:
         raise UserError(
-            f"algorithm {plan.method} needs {', '.join(sorted(unknown))}; rlft has old, reference and critic"
+            f"algorithm {plan.method} needs {', '.join(sorted(unknown))}; rlft has old, reference, critic and steps"
         )
     roles: dict[str, Role] = {}
     noisy = plan.rollout.correction is not None and has_dropout(policy.model)  # π_old of the mismatch has no dropout

@@ -24,6 +24,7 @@ from rlft.algorithms import (
     PPOClip,
     RewardAdvantage,
     SequenceSum,
+    StepNormalised,
     Sum,
     TokenMean,
     WeightedLikelihood,
@@ -46,6 +47,8 @@ METHODS: dict[str, Algorithm] = {
     "dr_grpo": PolicyGradient(GroupCentred(), CLIP, K3(), 0.0, ConstantLength(7)),
     "rloo": PolicyGradient(LeaveOneOut(), PPOClip(0.2, 0.28, "sequence"), KLInReward(), 0.1, SequenceSum()),
     "gspo": PolicyGradient(GroupNormalised(), PPOClip(0.05, 0.06, "geometric"), K3(), 0.0),
+    "grpo_process": PolicyGradient(StepNormalised(), CLIP, K3(), 0.04),
+    "grpo_process, KL in the reward": PolicyGradient(StepNormalised(scale="batch"), CLIP, KLInReward(), 0.1),
     "reinforce": PolicyGradient(RewardAdvantage(), NoSurrogate(), K3(), 0.1, SequenceSum()),
 }
 by_name = pytest.mark.parametrize("name", METHODS)

@@ -43,6 +43,7 @@ TARGETS = {
         "LeaveOneOut.rows",
         "GAE.fill",
     ],
+    "rlft.algorithms.process": ["StepNormalised.fill"],
     "rlft.algorithms.reduction": [
         "Sum.__call__",
         "SequenceMean.__call__",
@@ -215,7 +216,12 @@ def function_of(module: str, qualname: str) -> FunctionType:
 
 def proofs() -> list[Callable[[], None]]:
     found: list[Callable[[], None]] = []
-    for path in ("algorithms/test_values.py", "algorithms/test_parts.py", "ops/test_ops.py"):
+    for path in (
+        "algorithms/test_values.py",
+        "algorithms/test_process.py",
+        "algorithms/test_parts.py",
+        "ops/test_ops.py",
+    ):
         found += [
             value
             for name, value in runpy.run_path(str(HERE.parents[1] / path)).items()

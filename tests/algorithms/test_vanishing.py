@@ -38,7 +38,8 @@ def shipped(name: str, *changes: str) -> Algorithm:
 SHIPPED = {name: shipped(name) for name in sorted(options("algorithm"))}
 SHIPPED["grpo, β=0"] = shipped("grpo", "algorithm.beta=0")
 SHIPPED["ppo, β=0"] = shipped("ppo", "algorithm.beta=0")
-RUNS_ALL = {"grpo", "dpo"}
+SHIPPED["grpo_process, β=0"] = shipped("grpo_process", "algorithm.beta=0")
+RUNS_ALL = {"grpo", "grpo_process", "dpo"}
 
 
 def drawn_logp(seed: int, batch: Batch) -> Tensor:

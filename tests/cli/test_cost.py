@@ -101,6 +101,20 @@ def test_another_engine_s_seconds_are_not_foretold(model: Path, capsys: pytest.C
     assert [note in found["notes"] for found in (vllm, own, paper)] == [True, False, False]
 
 
+def test_what_a_curriculum_draws_is_foretold_or_said_not_to_be(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*RECIPES["grpo"], *SHORT, f"model.path={model}", *PAPER]
+    chosen = ["curriculum=adaptive", "curriculum.measure=2", "curriculum.pool=50", "data.resample=3"]
+    plain, more = (cost(capsys, *words, *own) for own in ([], chosen))
+    notes = (
+        "π_ref first answers each question 2 times",
+        "lengths are those of the data as a whole",
+        "up to 3 more roll",
+    )
+    assert [[note in str(found["notes"]) for note in notes] for found in (plain, more)] == [[False] * 3, [True] * 3]
+    assert more["lower"]["flops"]["rollout"] > plain["lower"]["flops"]["rollout"]
+    assert more["lower"]["seconds"]["rollout"] > plain["lower"]["seconds"]["rollout"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -76,7 +76,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
         (["resume", ".", "algorithm.beta=1"], "only trainer.stop_after=N"),
         (["resume", ".", "trainer.stop_after=x"], "expected an integer"),
         (["eval", "nowhere"], "is not a run directory"),
-        (["eval", "a", "recipe=x"], "expected one run directory, or recipe=NAME"),
+        (["eval", "a", "recipe=x"], "expected one run directory with key=value, or recipe=NAME"),
         (["compare", "nowhere", "nor_here"], "no such run directory"),
         (["compare", "a", "b=c"], "takes run directories"),
         (["ls", "zzz"], "there is no list of 'zzz'"),

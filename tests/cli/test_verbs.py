@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from rlft.cli.main import main
-from rlft.recipe import build, compose, freeze
+from rlft.recipe import compose, freeze
 from rlft.recipe.groups import options
 
 
@@ -72,48 +72,6 @@ def test_a_method_in_a_package_outside_is_shown(
     out = capsys.readouterr().out
     assert f"algorithm/theirs.yaml read from {tmp_path / 'own' / 'algorithm' / 'theirs.yaml'}" in out
     assert "recipe grpo_math is sound" in out
-
-
-@pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    adapters: list[Any] = []
-
-    def evaluate(plan: Any, name: str, adapter: str | None, trust_remote_code: bool) -> dict[str, Any]:
-        assert name in ("base", "trained", "adapter")  # of the file that the answers go to
-        adapters.append(adapter or (plan.model.path if plan.model.path != "embedded" else None))
-        return {"n": 200, "accuracy": 0.6 if adapter else 0.1, "interval": [0.05, 0.65]}
-
-    monkeypatch.setattr("rlft.train.evaluate_plan", evaluate)
-    return adapters
-
-
-def test_eval_of_a_run_measures_the_base_and_what_was_trained(
-    tmp_path: Path, measured: list[Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    plan = build(compose(["recipe=grpo_math"]).config, tmp_path)
-    freeze(plan.config, tmp_path)
-    assert main(["eval", str(tmp_path)]) == 2
-    assert "has no trained model yet" in capsys.readouterr().err
-    (tmp_path / "adapter").mkdir()
-    assert main(["eval", str(tmp_path), "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["trained"]["accuracy"] == 0.6
-    assert "base: accuracy 10.0% (95% interval 5.0% to 65.0%, n=200)" in err
-    assert measured == [None, str(tmp_path / "adapter")]
-
-
-def test_eval_of_a_run_that_trained_every_weight(tmp_path: Path, measured: list[Any]) -> None:
-    freeze(compose(["recipe=grpo_math", "model.adapter=none"]).config, tmp_path)
-    (tmp_path / "model").mkdir()
-    assert main(["eval", str(tmp_path)]) == 0
-    assert measured == [None, str(tmp_path / "model")]
-
-
-def test_eval_of_a_recipe(measured: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["eval", "recipe=grpo_math", "trainer.eval_size=50"]) == 0
-    assert main(["eval", "recipe=grpo_math", "adapter=some/where"]) == 0
-    assert measured == [None, "some/where"]
-    assert "adapter: accuracy 60.0%" in capsys.readouterr().out
 
 
 def test_compare_hands_the_directories_on(

@@ -22,6 +22,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
     "messages": {"messages": TURNS, "conversations": TURNS},
     "conversations": {"conversations": TURNS, "instruction": "q", "output": "a"},
     "instruction": {"instruction": "q", "input": "", "output": "a", "question": "q", "answer": "a"},
+    "multiple_choice": {"question": "q", "choices": ["x", "#### 4"], "answer": "#### 4"},
     "gsm8k": {"question": "q", "answer": "2+2 = 4\n#### 4", "completion": "c"},
     "question_answer": {"problem": "q", "solution": "a", "prompt": "q", "completion": "c"},
     "prompt_completion": {"prompt": "q", "completion": "a", "text": "t"},
@@ -41,7 +42,7 @@ def test_the_table_has_every_format() -> None:
 def test_detected_in_order_and_read(name: str) -> None:
     assert detect([row(SAMPLES[name])], {}) == name
     example = parse(row(SAMPLES[name]), name, {})
-    assert example.question == "q"
+    assert example.question.split("\n")[0] == "q"
     assert (example.where, example.number) == ("f.jsonl line 3", 3)
     assert (example.solution is None) == (name == "question")
 
@@ -66,7 +67,7 @@ def test_unknown_columns_give_a_mapping_to_paste() -> None:
     message = str(error.value)
     assert "the columns Body, Question, Answer" in message
     assert "Nearest is question_answer: prompt|question|problem + answer|solution" in message
-    assert "data.columns='{question: Question, answer: Answer}'" in message
+    assert "data.columns='{question: Body+Question, answer: Answer}'" in message
     with pytest.raises(UserError, match=r"data\.columns='\{chosen: chosen_text, rejected: rejected_text\}'"):
         detect([row({"chosen_text": "a", "rejected_text": "b"})], {})
 

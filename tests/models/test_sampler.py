@@ -1,5 +1,6 @@
 """Completions: whose they are, which draws made them, and that rows do not disturb one another."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -192,3 +193,23 @@ def test_a_cut_row_beside_an_ended_one() -> None:
         groups = draw(sampler, QUERIES[:2], count=2, sampling=Sampling(max_tokens=3, temperature=temperature))
         expected = Completion((END,), str(END), True, None, (0.0,))
         assert [c for g in groups for c in g.completions] == [expected] * 4
+
+
+@pytest.mark.parametrize(("gigabytes", "rows"), [(8, 1024), (0.5, 150)])
+def test_a_gpu_decodes_as_many_rows_as_a_share_of_its_memory_holds(
+    gigabytes: float, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: 2 (keys, values) x 2 layers x 2 heads x 8 x 128 positions x 4 bytes, and 16 bytes a word; 30 words in
+    one case, 50,000 in the other."""
+    config = SimpleNamespace(
+        num_hidden_layers=2, num_key_value_heads=2, num_attention_heads=4, head_dim=8, hidden_size=32,
+        vocab_size=30 if gigabytes == 8 else 50_000,
+    )  # fmt: skip
+    head = SimpleNamespace(weight=torch.zeros(1))
+    base = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: config), get_output_embeddings=lambda: head)
+    policy: Any = SimpleNamespace(device=torch.device("cpu"), base=base)
+    assert module.rows_at_once(policy, 128) == module.ROWS
+    policy.device = torch.device("cuda")
+    memory = SimpleNamespace(total_memory=int(gigabytes * 1e9))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    assert module.rows_at_once(policy, 128) == rows

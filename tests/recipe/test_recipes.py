@@ -11,7 +11,14 @@ from rlft.data import Offline, Online, Pairs, Recorded
 from rlft.recipe import build, compose, read_data
 from rlft.recipe.groups import GROUPS, options, shipped, summary_line
 
-SOURCES = {"sft": Recorded, "rft": Offline, "online_rft": Online, "ppo": Online, "grpo": Online}
+SOURCES = {
+    "sft": Recorded,
+    "rft": Offline,
+    "online_rft": Online,
+    "ppo": Online,
+    "grpo": Online,
+    "grpo_process": Online,
+}
 ALGORITHMS = {
     "sft": WeightedLikelihood,
     "rft": WeightedLikelihood,
@@ -19,6 +26,7 @@ ALGORITHMS = {
     "dpo": Preference,
     "ppo": PolicyGradient,
     "grpo": PolicyGradient,
+    "grpo_process": PolicyGradient,
 }
 ROWS = [
     {"question": "Ann has 3 boxes of 4 pens. How many pens?", "answer": "3 boxes of 4 are 12.\n#### 12"},
@@ -30,7 +38,9 @@ PAIRS = [{"prompt": "What is 3 * 4?", "chosen": "12", "rejected": "7"}]
 def test_the_recipes_are_these() -> None:
     assert set(options("recipe")) == {
         *(f"{method}_math" for method in ("sft", "rft", "online_rft", "dpo", "ppo", "grpo")),
+        "grpo_mixed",
         *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo")),
+        *(f"{method}_steps" for method in ("rft", "online_rft", "grpo", "grpo_process")),
     }
 
 
@@ -82,6 +92,17 @@ def test_what_a_recipe_set_for_the_data_it_chose_is_left_out_with_other_data() -
 def test_interpolations_are_resolved() -> None:
     config = compose(["recipe=grpo_math", "algorithm=dr_grpo", "data.max_completion_tokens=31"]).config
     assert config["algorithm"]["reduction"]["length"] == 31
+
+
+def test_an_algorithm_of_steps_is_refused_with_a_reward_that_judges_none(tmp_path: Path) -> None:
+    words = ["recipe=grpo_math", "algorithm=grpo_process"]
+    plan = build(compose(words).config, tmp_path)
+    with pytest.raises(UserError, match=r"algorithm grpo_process needs rewards of steps.*reward=arithmetic_steps"):
+        read_data(plan)
+    read_data(plan, training=False)
+    plan = build(compose([*words, "reward=arithmetic_steps", "reward.outcome.timeout=2"]).config, tmp_path)
+    read_data(plan)
+    assert plan.reward.name == "arithmetic_steps · math_answer"
 
 
 def test_every_file_is_short_and_says_what_it_is() -> None:

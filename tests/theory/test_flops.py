@@ -67,6 +67,18 @@ def test_what_is_sampled_once_does_not_depend_on_the_steps(work: Work, shape: Sh
     assert run_flops(replace(once, steps=6), shape, pooled)["rollout"] == run_flops(once, shape, pooled)["rollout"]
 
 
+def test_what_a_curriculum_measures_comes_once_to_what_each_step_samples(
+    work: Work, shape: Shape, lengths: Lengths
+) -> None:
+    """Seven questions, answered twice each: 10 + 2·5 inputs, keys 10·11/2 + 2·(5·10 + 5·6/2)."""
+    measured = replace(work, measured=2)
+    pooled = replace(lengths, pool=7)
+    one = 2 * 1000 * (10 + 2 * 5) + 8 * (55 + 2 * 65) + 200 * 12
+    plain = run_flops(work, shape, pooled)
+    assert run_flops(measured, shape, pooled) == {**plain, "rollout": pytest.approx(plain["rollout"] + 7 * one)}
+    assert "2·N·M·(P + 2C)" in growth(measured, shape, pooled).leading
+
+
 def test_the_reference_runs_once_for_each_row_that_differs(work: Work, shape: Shape, lengths: Lengths) -> None:
     """24 rows are drawn, 6 of them differ; the policy is trained on all."""
     full, known = (run_flops(work, shape, replace(lengths, distinct=n)) for n in (None, 6))

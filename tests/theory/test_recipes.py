@@ -11,8 +11,10 @@ from rlft.base import UserError
 from rlft.models.config import ModelConfig
 from rlft.models.load import load
 from rlft.recipe import build, compose
+from rlft.rewards import ArithmeticSteps, Combine, Implicit, ProcessModel, RewardModel
 from rlft.theory import bounds, read_lengths, read_model, read_run, read_work
 from rlft.theory.lengths import Known
+from rlft.theory.work import _reward_models
 from rlft.train import Plan
 
 
@@ -31,12 +33,35 @@ def plan_of(*words: str) -> Plan:
         (["recipe=grpo_math"], ("each step", 8, 8, None, "all", {"reference"})),
         (["recipe=grpo_math", "trainer.mini_batches=2"], ("each step", 8, 8, None, "all", {"reference", "old"})),
         (["recipe=grpo_math", "algorithm.beta=0"], ("each step", 8, 8, None, "all", set())),
+        (["recipe=grpo_process_steps"], ("each step", 8, 8, None, "all", {"reference"})),
+        (["recipe=rft_steps"], ("once", 8, 8, 192, "all", set())),
         (["recipe=dpo_gsm8k", "data.train_file=x.jsonl"], ("never", 0, 2, None, "pairs", {"reference"})),
     ],
 )
 def test_what_each_recipe_asks_for(words: list[str], expected: tuple[object, ...]) -> None:
     work = read_work(plan_of(*words), tokens=100)
     assert (work.sampled, work.samples, work.rows, work.pool, work.kept, set(work.roles)) == expected
+
+
+def test_every_model_that_judges_is_found() -> None:
+    inner = ProcessModel(path="steps", outcome=RewardModel(path="whole"))
+    both = Combine(parts={"a": inner, "b": ArithmeticSteps(outcome=Implicit())}, weights={"a": 1.0, "b": 1.0})
+    assert _reward_models(both) == ["steps", "whole"]
+
+
+def test_a_curriculum_that_measures_asks_each_question_of_its_pool(tmp_path: Path) -> None:
+    words = ["recipe=grpo_mixed", "curriculum.measure=4"]
+    some, every, none = (
+        plan_of(*words[: 1 + bool(more)], *more) for more in (["curriculum.pool=9"], ["trainer.steps=1"], [])
+    )
+    assert [(w.measured, w.pool) for w in (read_work(p, 100) for p in (some, every, none))] == [
+        (4, 9),
+        (4, None),
+        (0, None),
+    ]
+    known = read_lengths(every, str(tiny_model_dir(tmp_path)))
+    assert known.rows == 471 and bounds(read_work(every, 100), known)[0].pool == 471
+    assert bounds(read_work(some, 100), known)[1].pool == 9
 
 
 def test_evaluations_are_before_after_and_as_often_as_asked() -> None:

@@ -81,4 +81,6 @@ def test_the_rows_are_shared_out_unequally() -> None:
 
 
 def test_every_method_that_ships_is_here() -> None:
-    assert {"sft", "rft", "dpo", "ppo", "grpo", "dr_grpo", "ppo off-policy", "grpo off-policy"} <= set(CASES)
+    assert {"sft", "rft", "dpo", "ppo", "grpo", "dr_grpo", "grpo_process", "ppo off-policy", "grpo off-policy"} <= set(
+        CASES
+    )

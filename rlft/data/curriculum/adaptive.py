@@ -1,0 +1,124 @@
+"""Questions in proportion to what can be learnt from them now."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from rlft.base import Group, Pool, UserError
+from rlft.data.curriculum.weighted import Weighted, passed
+
+FORGOTTEN = 1e-3  # answers; a question with fewer left is its bucket's
+
+
+@dataclass(kw_only=True)
+class Adaptive(Weighted):
+    """Draws questions in proportion to p(1-p), where p is the policy's pass rate now.
+
+    p(1-p) is the variance of a right-or-wrong reward, and so of what a group of completions says against its own mean:
+    it is 0 where all are right or all wrong. It is called learnability (Rutherford et al., arXiv 2408.15099; for
+    language models Foster and Foerster, arXiv 2502.12272).
+
+    Most questions are never drawn, so p is estimated at two levels, by counts of answers that fade by `decay` a step,
+    as discounted Beta posteriors (per prompt: Qu et al., arXiv 2507.04632):
+
+        p_bucket = (prior·m + right_bucket) / (prior + total_bucket)
+        p_query  = (shrinkage·p_bucket + right_query) / (shrinkage + total_query)
+
+    m is 1/2, or where pass rates were measured, the bucket's mean of (right + 1)/(measure + 2). A question that was
+    never drawn has its bucket's p. A bucket that is not drawn any more returns to m, and so is tried again. The
+    probability of a question is (1 - floor)·p(1-p)/Σp(1-p) + floor/N.
+
+    Without a column, a measure or levels there is one bucket, and only what comes again is told apart.
+
+    Attributes:
+        decay: what is left of a count after a step, from 0 to 1; 1 forgets nothing.
+        prior: answers that the bucket's prior counts for; 1 around 1/2 is that of Jeffreys, Beta(1/2, 1/2).
+        shrinkage: answers that the bucket's estimate counts for in a question's.
+        floor: share of the draws that go to all questions alike.
+    """
+
+    label: ClassVar[str] = "adaptive"
+
+    decay: float = 0.9
+    prior: float = 1.0
+    shrinkage: float = 8.0
+    floor: float = 0.05
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._step = 0
+        self._counts = torch.empty(0, 2, dtype=torch.float64)
+        self._seen: dict[str, list[float]] = {}
+        self._expected: dict[str, float | None] = {}
+        for key in ("decay", "floor"):
+            if not 0 < getattr(self, key) <= 1:
+                raise UserError(f"curriculum.{key}={getattr(self, key):g}: expected a number above 0 and at most 1")
+        for key in ("prior", "shrinkage"):
+            if not getattr(self, key) > 0:
+                raise UserError(f"curriculum.{key}={getattr(self, key):g}: expected a number above 0")
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """As for all that learn, but that difficulties need not be known."""
+        return super().needs - {"levels"}
+
+    def bind(self, pool: Pool) -> None:
+        super().bind(pool)
+        buckets = int(self._buckets.max()) + 1
+        self._counts = torch.zeros(buckets, 2, dtype=torch.float64)
+        self._middle = torch.full((buckets,), 0.5, dtype=torch.float64)
+        self._places = {pool.queries[row].id: place for place, row in enumerate(self._rows)}
+        if self._measured is not None:
+            shares = torch.tensor(self._measured, dtype=torch.float64)
+            smooth = (shares * self.measure + 1) / (self.measure + 2)
+            sizes = torch.bincount(self._buckets, minlength=buckets)
+            self._middle = torch.bincount(self._buckets, smooth, minlength=buckets) / sizes
+
+    def pass_rates(self) -> tuple[Tensor, Tensor]:
+        """Returns the estimates of each bucket and of each row, float64."""
+        right, total = self._counts.T
+        of_bucket = (self.prior * self._middle + right) / (self.prior + total)
+        of_row = of_bucket[self._buckets]
+        for query, (good, known, step) in self._seen.items():
+            place, left = self._places[query], self.decay ** (self._step - step)
+            of_row[place] = (self.shrinkage * of_row[place] + left * good) / (self.shrinkage + left * known)
+        return of_bucket, of_row
+
+    def probabilities(self) -> Tensor:
+        of_bucket, of_row = self.pass_rates()
+        learnable = of_row * (1 - of_row)
+        p = (1 - self.floor) * learnable / learnable.sum() + self.floor / len(of_row)
+        self._expected = {"pass_rate": float((p * of_row).sum())}
+        self._expected |= {f"pass_rate/{number}": float(rate) for number, rate in enumerate(of_bucket)}
+        return p
+
+    def observe(self, groups: list[Group]) -> None:
+        """Lets all counts fade by a step and adds the groups' answers."""
+        self._step += 1
+        self._counts *= self.decay
+        for group in groups:
+            right, total = passed(group)
+            key = group.query.id
+            self._counts[self._bucket_of[key]] += torch.tensor([right, total])
+            good, known, step = self._seen.get(key, (0.0, 0.0, self._step))
+            left = self.decay ** (self._step - step)
+            self._seen[key] = [left * good + right, left * known + total, self._step]
+        self._seen = {
+            key: entry
+            for key, entry in self._seen.items()
+            if entry[1] * self.decay ** (self._step - entry[2]) > FORGOTTEN
+        }
+
+    def metrics(self) -> dict[str, float | None]:
+        """Returns the pass rate expected of what is drawn, and the estimate of each bucket, 0 the easiest."""
+        return super().metrics() | self._expected
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns the counts of buckets and of questions."""
+        return {"step": self._step, "buckets": self._counts.tolist(), "queries": self._seen}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._step, self._seen = state["step"], {key: list(entry) for key, entry in state["queries"].items()}
+        self._counts = torch.tensor(state["buckets"], dtype=torch.float64)

@@ -1,0 +1,120 @@
+"""A transformers classifier that reads conversations: what reward models of completions and of steps have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rlft.base import Query, Reading, UserError
+
+
+@dataclass
+class Classifier:
+    """A classifier over whole sequences or over each token, loaded when it is first needed. Only safetensors are read
+    and no remote code is run.
+
+    Attributes:
+        path: a local folder or a hub id. batch_size: rows run at once.
+        device: "auto" takes the accelerator there is; "cpu" does not.
+        over: what is classified. labels: how many labels it may have.
+        kind: what it is called in messages, e.g. "reward model".
+    """
+
+    path: str
+    batch_size: int
+    device: Literal["auto", "cpu"]
+    over: Literal["sequence", "token"]
+    labels: tuple[int, ...]
+    kind: str
+    _loaded: tuple[Any, Any] | None = field(default=None, init=False)
+    _read: tuple[int, int, int] = field(default=(0, 0, 0), init=False)
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise UserError(f"reward.batch_size={self.batch_size}: at least 1 is needed")
+
+    def render(self, query: Query, text: str) -> str:
+        """Returns the conversation, answered by a text, by the classifier's own chat template."""
+        _, tokenizer = self._ready()
+        turns = [*query.messages, {"role": "assistant", "content": text}]
+        return tokenizer.apply_chat_template(turns, tokenize=False)
+
+    def encode(self, query: Query, rendered: str) -> Any:
+        """Returns the tokens of a rendered conversation, as its tokenizer encodes a text.
+
+        Raises:
+            UserError: they are more than the model reads.
+        """
+        model, tokenizer = self._ready()
+        encoded = tokenizer(rendered, add_special_tokens=False)  # the template has written them
+        limit, length = getattr(model.config, "max_position_embeddings", None), len(encoded["input_ids"])
+        if limit is not None and length > limit:
+            raise UserError(
+                f"reward.path={self.path} reads at most {limit} tokens, query {query.id} with its completion has "
+                f"{length}; lower data.max_prompt_tokens or data.max_completion_tokens"
+            )
+        return encoded
+
+    @torch.no_grad()
+    def logits(self, rows: Sequence[list[int]]) -> list[Tensor]:
+        """Returns the logits of each row of tokens, float32 on the CPU: [labels] of a sequence, or [tokens, labels]."""
+        model, tokenizer = self._ready()
+        lengths = [len(row) for row in rows]
+        heads = len(rows) if self.over == "sequence" else sum(lengths)
+        new = (sum(lengths), sum(n * (n + 1) // 2 for n in lengths), heads)
+        self._read = tuple(a + b for a, b in zip(self._read, new, strict=True))  # type: ignore[assignment]
+        results: dict[int, Tensor] = {}
+        order = sorted(range(len(rows)), key=lambda row: len(rows[row]))  # rows of like length share their padding
+        for start in range(0, len(order), self.batch_size):
+            part = order[start : start + self.batch_size]
+            inputs = {"input_ids": [rows[row] for row in part]}
+            batch = tokenizer.pad(inputs, padding_side="right", return_tensors="pt")
+            logits = model(**batch.to(model.device)).logits.float().cpu()
+            results |= dict(zip(part, logits, strict=True))
+        return [results[row] for row in range(len(rows))]
+
+    def readings(self) -> list[Reading]:
+        """Returns what it has read so far."""
+        return [Reading(self._loaded[0], *self._read)] if self._loaded else []
+
+    def close(self) -> None:
+        """Gives the model's memory back."""
+        self._loaded = None
+
+    def _ready(self) -> tuple[Any, Any]:
+        self._loaded = self._loaded or self._load()
+        return self._loaded
+
+    def _load(self) -> tuple[Any, Any]:
+        import transformers
+
+        auto = {
+            "sequence": transformers.AutoModelForSequenceClassification,
+            "token": transformers.AutoModelForTokenClassification,
+        }[self.over]
+        try:
+            config = transformers.AutoConfig.from_pretrained(self.path, trust_remote_code=False)
+            if config.num_labels not in self.labels:
+                wanted = " or ".join("one" if n == 1 else str(n) for n in self.labels)
+                raise UserError(f"reward.path={self.path} has {config.num_labels} labels; a {self.kind} has {wanted}")
+            tokenizer = transformers.AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
+            model, report = auto.from_pretrained(
+                self.path, config=config, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+            )
+        except (OSError, ValueError) as error:
+            raise UserError(f"reward.path={self.path} cannot be loaded as a {self.kind}: {error}") from error
+        if report["missing_keys"]:
+            names = ", ".join(sorted(report["missing_keys"]))
+            raise UserError(f"reward.path={self.path} is no trained {self.kind}: its weights lack {names}")
+        if tokenizer.chat_template is None:
+            raise UserError(f"reward.path={self.path}: its tokenizer has no chat template")
+        if self.over == "token" and not tokenizer.is_fast:
+            raise UserError(f"reward.path={self.path}: its tokenizer does not say where in a text a token stands")
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token = tokenizer.eos_token
+        if model.config.pad_token_id is None:
+            model.config.pad_token_id = tokenizer.pad_token_id
+        accelerator = torch.accelerator.current_accelerator() if self.device == "auto" else None
+        return model.to(accelerator or "cpu").eval(), tokenizer
