@@ -148,11 +148,12 @@ def _of_the_coefficient(spec: Chart) -> bool:
 
 
 def _parts(run: Files) -> list[Chart]:
-    """Returns charts of what only some runs have: parts of the reward, the critic."""
+    """Returns charts of what only some runs have: parts of the reward, the critic, the curriculum."""
     parts = [key for key in run.curves if key.startswith("reward/part/")]
-    critic = [key for key in run.curves if key.startswith("critic/")]
+    # Of a curriculum's numbers those of single buckets (curriculum/pass_rate/3) are for metrics.jsonl alone.
+    others = [key for key in run.curves if key.startswith(("critic/", "curriculum/")) and key.count("/") == 1]
     found = [Chart("Parts of the reward", "mean", tuple((k, k.removeprefix("reward/part/")) for k in parts))]
-    found += [Chart(key.replace("/", ": "), "", ((key, key),)) for key in critic]
+    found += [Chart(key.replace("/", ": "), "", ((key, key),)) for key in others]
     return found if len(parts) > 1 else found[1:]
 
 

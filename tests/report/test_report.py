@@ -100,12 +100,14 @@ def test_a_run_without_held_out_questions_says_so(tmp_path: Path) -> None:
     assert "held-out accuracy was not measured (trainer.eval_size=0)" in report(path).text["result"]
 
 
-def test_parts_of_the_reward_and_the_critic_have_charts_where_there_are_some(tmp_path: Path) -> None:
+def test_parts_of_the_reward_critic_and_curriculum_have_charts_where_there_are_some(tmp_path: Path) -> None:
     path = written(tmp_path / "run", 12)
     parts = {"reward/part/format": 0.5, "reward/part/math": 0.2, "critic/explained_variance": 0.1}
+    parts |= {"curriculum/pass_rate": 0.5, "curriculum/pass_rate/3": 0.5}
     jsonl(path / "metrics.jsonl", [step(n, **parts) for n in (1, 2)])
     text = report(path).text["curves"]
     assert "Parts of the reward" in text and "format" in text and "critic: explained_variance" in text
+    assert "curriculum: pass_rate" in text and "pass_rate: 3" not in text
 
 
 def test_a_malformed_file_is_named(tmp_path: Path) -> None:
