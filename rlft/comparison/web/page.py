@@ -24,7 +24,7 @@ def page(result: dict[str, Any], out: Path) -> str:
     labels = ", ".join(method.label for method in known)
     questions = max(method.entry["n"] for method in known)
     return document(
-        f"Comparison of {labels}" if len(labels) < 40 else f"Comparison of {len(known)} methods",
+        f"Comparison of {len(known)} method{'s' * (len(known) > 1)}",
         f"{labels} · {counts} runs, {questions} held-out questions" + (f" · {given}" if given else ""),
         [
             verdict.verdict(result, known),
