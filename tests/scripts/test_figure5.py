@@ -100,6 +100,14 @@ def test_all_methods_have_one_task_one_prompt_and_as_many_samples() -> None:
     assert all(config == configs[0] for config in configs)
 
 
+def test_the_curricula_compared_differ_in_nothing_else() -> None:
+    without, adaptive = (compose(arm).config for arm in STUDIES["curriculum"].arms.values())
+    assert (without.pop("curriculum")["_target_"], adaptive.pop("curriculum")["_target_"]) == (
+        "rlft.data.NoCurriculum", "rlft.data.Adaptive",
+    )  # fmt: skip
+    assert without == adaptive
+
+
 def test_claims_name_arms_that_there_are() -> None:
     for study in STUDIES.values():
         assert all({better, other} <= set(study.arms) for better, other in study.claims.values())
