@@ -62,10 +62,9 @@ METHODS = Study(
     },
     warm=8,
 )
-MIXED = ["recipe=grpo_math", "data.question_pattern=null", "data.task_settings={}", "data.task_levels=4"]
 CURRICULUM = Study(
     "A curriculum against none",
-    {"no curriculum": [*MIXED, "curriculum=none"], "adaptive": [*MIXED, "curriculum=adaptive"]},
+    {"no curriculum": ["recipe=grpo_mixed", "curriculum=none"], "adaptive": ["recipe=grpo_mixed"]},
     {"questions in proportion to p(1-p) help": ("adaptive", "no curriculum")},
 )
 STUDIES = {"figure5": METHODS, "curriculum": CURRICULUM}

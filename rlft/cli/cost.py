@@ -127,7 +127,7 @@ def _plans(asked: Asked, arguments: Arguments) -> "tuple[list[Plan], bool]":
 
 
 def _case(plan: "Plan", asked: Asked, arguments: Arguments, clocks: dict[Any, Any], compared: bool) -> "Case":
-    from rlft.theory import Case, bounds, estimate, growth, read_lengths, read_model, read_run
+    from rlft.theory import Case, bounds, estimate, growth, read_lengths, read_model, read_run, steps_bought
 
     numbers = asked.numbers
     if "devices" in numbers:
@@ -144,6 +144,12 @@ def _case(plan: "Plan", asked: Asked, arguments: Arguments, clocks: dict[Any, An
         work = replace(work, steps=measured.steps) if compared else work
         lengths = measured.onto(lengths, same=compared)
     clock = _clock(numbers, work, model, lengths, dtype, device, clocks)
+    notes: list[str] = []
+    if plan.budget.unit and not compared:
+        most, least = (steps_bought(plan.budget, work, model, each, clock, dtype.itemsize) for each in lengths)
+        between = f"{least} steps" if least == most else f"{least} to {most} steps, by its lengths; here {least}"
+        notes.append(f"budget.{plan.budget.unit}={plan.budget.amount:g} is spent after {between}")
+        work = replace(work, steps=least)
     found = estimate(work, model, lengths, dtype, clock, device.type == "cpu" and "device_tflops" not in numbers)
     return Case(
         recipe=plan.recipe,
@@ -153,7 +159,7 @@ def _case(plan: "Plan", asked: Asked, arguments: Arguments, clocks: dict[Any, An
         lengths=lengths,
         estimate=found,
         growth=growth(work, model.shape, lengths[1]),
-        notes=_notes(plan, work, numbers),
+        notes=[*notes, *_notes(plan, work, numbers)],
         measured=measured if compared else None,
     )
 

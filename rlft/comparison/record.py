@@ -11,6 +11,7 @@ CONDITIONS = {
     "base_model": "base model",
     "template_hash": "chat template",
     "max_completion_tokens": "completion limit (tokens)",
+    "decoding": "decoding",
 }
 """Keys of summary.json's `eval` that runs must share, and their names for people."""
 APART = (
@@ -28,6 +29,7 @@ class Record:
         path: the run directory.
         summary: summary.json.
         config: config.yaml flattened, e.g. {"algorithm.beta": 0.04}.
+        asked: question id → the question as the model read it, its prompt around it.
         correct: question id → whether its greedy answer after training was right.
         base: the same before training, at the recipe's limit or at 128 tokens, whichever went better; empty if the run
             directory has those answers no more.
@@ -37,6 +39,7 @@ class Record:
     path: Path
     summary: dict[str, Any]
     config: dict[str, Any]
+    asked: dict[str, str]
     correct: dict[str, bool]
     base: dict[str, bool]
     cut: int
@@ -78,7 +81,8 @@ def read_record(path: Path) -> Record | None:
         raise UserError(
             f"{path}: the questions of eval_before.jsonl and eval_after.jsonl are not the same; leave it out"
         )
-    return Record(path, summary, _config(path / "config.yaml"), correct, base, cut)
+    asked = {question: str(row.get("question", "")) for question, row in after.items()}
+    return Record(path, summary, _config(path / "config.yaml"), asked, correct, base, cut)
 
 
 def _answers(path: Path) -> dict[str, dict[str, Any]]:
@@ -138,7 +142,8 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def mismatches(records: list[Record], labels: list[str]) -> list[str]:
     """Returns a sentence for every condition in which the runs differ: base model, chat template, completion limit,
-    questions. Differences of accuracy would be owed to those as well as to the method."""
+    decoding, budget, verifier, questions and their prompt. Differences of accuracy would be owed to those as well as to
+    the method."""
     found: list[str] = []
     for key, name in CONDITIONS.items():
         values = [record.summary["eval"].get(key) for record in records]
@@ -150,6 +155,11 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
     if any(each != given[0] for each in given):
         each = ", ".join(f"{label}: {value}" for label, value in zip(labels, given, strict=True))
         found.append(f"the runs differ in budget ({each})")
+    judges = [{k: v for k, v in record.config.items() if k.startswith("trainer.verifier")} for record in records]
+    if any(judge != judges[0] for judge in judges):
+        names = (str(judge.get("trainer.verifier._target_")).rpartition(".")[2] for judge in judges)
+        each = ", ".join(f"{label}: {name}" for label, name in zip(labels, names, strict=True))
+        found.append(f"the runs differ in what judges answers, trainer.verifier ({each})")
     first = records[0].correct.keys()
     for record, label in zip(records[1:], labels[1:], strict=True):
         if record.correct.keys() != first:
@@ -157,6 +167,13 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
             found.append(
                 f"the runs differ in held-out questions ({labels[0]} has {len(first)}, {label} {len(record.correct)}, "
                 f"{shared} of them in common)"
+            )
+        mine, theirs = records[0].asked, record.asked
+        if other := [question for question in mine.keys() & theirs.keys() if mine[question] != theirs[question]]:
+            one = min(other)
+            found.append(
+                f"the runs differ in the prompt of {len(other)} questions, e.g. ({labels[0]}: {mine[one]!r}, "
+                f"{label}: {theirs[one]!r})"
             )
     return found
 

@@ -1,5 +1,6 @@
 """What can be known without training: FLOPs, memory and seconds of a recipe before it runs."""
 
+from rlft.theory.bought import steps_bought
 from rlft.theory.calibration import calibrate
 from rlft.theory.cost import Cost, Estimate, estimate
 from rlft.theory.growth import Growth, growth
@@ -32,4 +33,5 @@ __all__ = [
     "read_model",
     "read_run",
     "read_work",
+    "steps_bought",
 ]

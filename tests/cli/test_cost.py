@@ -36,6 +36,22 @@ def test_on_paper_what_is_unknown_is_an_interval(model: Path, capsys: pytest.Cap
     assert low["flops"] < closed["lower"]["totals"]["flops"] == closed["upper"]["totals"]["flops"] < high["flops"]
 
 
+def test_a_budget_says_how_many_steps_it_buys(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Eight questions a step, eight answers of ten tokens each; FLOPs and seconds are measured in those of 7 steps."""
+    words = ["recipe=grpo_math", "model=hub", f"model.path={model}", *PAPER]
+    known = [*words, "lengths.completion=10", "acceptance=0.5"]
+    seven = cost(capsys, *known, "trainer.steps=7")["upper"]["totals"]
+    for budget, steps in (
+        (f"flops={0.999 * seven['flops']}", 7), (f"seconds={0.999 * seven['seconds']}", 7), ("prompts=17", 3),
+        ("trained_tokens=1921", 4), ("generated_tokens=1920", 3), ("reward_calls=1", 1),
+    ):  # fmt: skip
+        found = cost(capsys, *known, f"budget.{budget}")
+        assert found["notes"][0].endswith(f"is spent after {steps} steps"), budget
+        assert found["upper"]["totals"]["flops"] == pytest.approx(seven["flops"] * steps / 7)
+    open_ended = cost(capsys, *words, f"budget.flops={seven['flops']}")["notes"][0]
+    assert "is spent after " in open_ended and " steps, by its lengths; here " in open_ended
+
+
 def test_recipes_side_by_side(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["recipes=[sft_math,grpo_math]", "model=hub", f"model.path={model}", *PAPER]
     rows = cost(capsys, *words)["recipes"]

@@ -67,3 +67,16 @@ def test_what_was_tuned_is_told_with_its_cost(tmp_path: Path) -> None:
     assert "tuned: grpo_math takes a=1, the best of 3 on 40 validation questions; the trials took 6e+12" in (
         printed(result)
     )
+
+
+def test_the_same_questions_put_otherwise_or_judged_otherwise_are_no_comparison(tmp_path: Path) -> None:
+    one, two = run(tmp_path, "grpo", 60), run(tmp_path, "sft", 50)
+    rows = [json.loads(line) for line in (two / "eval_after.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows[3]["question"] = "What is 1 + 1? Think."
+    (two / "eval_after.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with (two / "config.yaml").open("a", encoding="utf-8") as config:
+        config.write("trainer:\n  verifier: {_target_: rlft.rewards.MultipleChoice}\n")
+    with pytest.raises(UserError) as error:
+        compare([one, two], tmp_path / "out")
+    assert "differ in the prompt of 1 questions, e.g. (grpo: '', sft: 'What is 1 + 1? Think.')" in str(error.value)
+    assert "what judges answers, trainer.verifier (grpo: None, sft: MultipleChoice)" in str(error.value)

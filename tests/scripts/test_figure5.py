@@ -100,6 +100,14 @@ def test_all_methods_have_one_task_one_prompt_and_as_many_samples() -> None:
     assert all(config == configs[0] for config in configs)
 
 
+def test_the_curricula_compared_differ_in_nothing_else() -> None:
+    without, adaptive = (compose(arm).config for arm in STUDIES["curriculum"].arms.values())
+    assert (without.pop("curriculum")["_target_"], adaptive.pop("curriculum")["_target_"]) == (
+        "rlft.data.NoCurriculum", "rlft.data.Adaptive",
+    )  # fmt: skip
+    assert without == adaptive
+
+
 def test_claims_name_arms_that_there_are() -> None:
     for study in STUDIES.values():
         assert all({better, other} <= set(study.arms) for better, other in study.claims.values())
@@ -138,7 +146,7 @@ def test_a_command_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest
 
 def results(first: list[list[int]], second: list[list[int]], seeds: int = 3) -> dict[str, Any]:
     """Two arms with these greedy answers by seed, a in front of b."""
-    better = {"q0": answers("7", "7", "7", "3"), "q1": answers("1", "2", "3", "4")}
+    better = {"q0": answers("7", "7", "7", "3"), "q1": answers("7", "2", "3", "4")}
     arms = {
         "a": [a_run(correct, better, seed) for seed, correct in enumerate(first)],
         "b": [a_run(correct, seed=seed) for seed, correct in enumerate(second)],
@@ -157,10 +165,10 @@ def test_the_numbers_are_those_of_the_answers() -> None:
     start = {measure: {k: e["value"] for k, e in curve.items()} for measure, curve in result["start"].items()}
     assert start["maj"] == pytest.approx({"1": 0.25, "2": 0.25, "4": 0.25})
     assert start["pass"] == pytest.approx({"1": 0.25, "2": 5 / 12, "4": 0.5})
-    # Three of four: maj@4 = 1, pass@4 as before. Over two questions the vote gains 1/4, and 1/4 more than pass@4.
+    # q0: three of four, maj@4 = 1 and pass@4 = 1 as before. q1: one of a tie of four, maj@4 = 1/4 and pass@4 = 1.
     gain = {measure: e["value"] for measure, e in result["arms"]["a"]["gain"].items()}
-    assert gain == pytest.approx({"maj": 0.25, "pass": 0.0})
-    assert result["arms"]["a"]["maj_over_pass"]["value"] == pytest.approx(0.25)
+    assert gain == pytest.approx({"maj": 0.375, "pass": 0.5})
+    assert result["arms"]["a"]["maj_over_pass"]["value"] == pytest.approx(-0.125)
 
 
 def test_p_values_are_holm_s_over_all_pairs() -> None:
@@ -198,7 +206,7 @@ def test_the_page_says_what_was_run_and_what_came_of_it(tmp_path: Path) -> None:
     assert "128 samples: 2 steps of 8 questions with 8 answers each" in text
     assert "| a | 25.0% | 50.0% [" in text and "| 50.0, 75.0, 25.0 | 50% | 101 | 10 |" in text
     assert all(sentence in text for sentence in [*verdicts(result), *rises(result)])
-    assert rises(result)[0].startswith("a changes maj@4 by +25.0 [")
+    assert rises(result)[0].startswith("a changes maj@4 by +37.5 [")
     files = write(result, tmp_path, "figure5")
     pictures = (tmp_path / "figure5.svg").read_bytes()
     assert [file.name for file in files] == ["figure5.json", "figure5.svg", "figure5.md"]
