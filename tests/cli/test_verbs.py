@@ -77,12 +77,15 @@ def test_a_method_in_a_package_outside_is_shown(
 def test_compare_hands_the_directories_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def compare(run_dirs: list[Path], out: Path, *, allow_mismatch: bool, failed: list[str]) -> dict[str, Any]:
-        return {"runs": [str(path) for path in run_dirs], "out": str(out), "mismatch": allow_mismatch, "failed": failed}
+    def compare(
+        run_dirs: list[Path], out: Path, *, allow_mismatch: bool, failed: list[str], tuning: list[Any]
+    ) -> dict[str, Any]:
+        told = {"mismatch": allow_mismatch, "failed": failed, "tuning": tuning}
+        return {"runs": [str(path) for path in run_dirs], "out": str(out), **told}
 
     monkeypatch.setattr("rlft.comparison.compare", compare)
     monkeypatch.setattr("rlft.comparison.render", lambda result, console: console.print("table"))
     assert main(["compare", "a", "b", "--out", str(tmp_path), "allow_mismatch=true", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"runs": ["a", "b"], "out": str(tmp_path), "mismatch": True, "failed": []}
+    assert json.loads(out) == {"runs": ["a", "b"], "out": str(tmp_path), "mismatch": True, "failed": [], "tuning": []}
     assert err == "table\n"
