@@ -1,6 +1,7 @@
 """How many steps a budget buys."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rlft.theory.cost import EVALUATION
 from rlft.theory.flops import run_flops
@@ -8,13 +9,15 @@ from rlft.theory.lengths import Lengths
 from rlft.theory.model import Model
 from rlft.theory.seconds import Device, Rates
 from rlft.theory.work import Work
-from rlft.train.budget import Budget
+
+if TYPE_CHECKING:
+    from rlft.train.budget import Budget
 
 FAR = 10**9  # steps, beyond which nobody trains
 
 
 def steps_bought(
-    budget: Budget, work: Work, model: Model, lengths: Lengths, clock: Rates | Device, itemsize: int
+    budget: "Budget", work: Work, model: Model, lengths: Lengths, clock: Rates | Device, itemsize: int
 ) -> int:
     """Returns the number of steps with which a recipe of certain lengths reaches its budget; those of the recipe
     without one. What is spent grows with the steps, so that halving finds it."""
