@@ -159,7 +159,9 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         for axis, measure in zip(axes[1:], MEASURES, strict=True):
             for colour, (name, arm) in zip(COLOURS, curves.items(), strict=False):
                 _over_k(axis, arm[measure], colour, name)
+            ks = sorted(map(int, result["start"][measure]))
             axis.set_xscale("log", base=2)
+            axis.set_xticks(ks, [str(k) for k in ks])
             axis.set_xlabel("k, answers drawn to a question")
             axis.set_ylabel(f"{MEASURES[measure]}, %")
         axes[0].set_xlabel("samples gone through")
@@ -211,7 +213,7 @@ def _much(points: float) -> str:
 def _covers(seeds: int) -> str:
     if seeds >= SEEDS:
         return f"over the draw of {seeds} seeds and that of the questions (`rlft.evaluation.crossed`)."
-    return f"over the draw of the questions alone: of {seeds} seeds nothing can be said of how much seeds differ."
+    return f"over the draw of the questions alone: seeds may differ by more ({seeds} of the {SEEDS} it takes to know)."
 
 
 def _share(e: Mapping[str, float]) -> str:
