@@ -73,7 +73,7 @@ def test_values_that_do_not(value: Any, hint: Any, message: str) -> None:
         (["algorithm.surrogate.epslow=0.1"], "did you mean algorithm.surrogate.eps_low?"),
         (["algorithm.surrogate.zzz=0.1"], "the keys here are"),
         (["learning_rate=1"], "did you mean trainer.learning_rate?"),
-        (["zzz=1"], "the keys are data, reward"),
+        (["zzz=1"], "the keys are data, curriculum, reward"),
         (["trainer.steps=many"], "trainer.steps: expected an integer, got 'many'"),
         (["trainer.steps=true"], "trainer.steps: expected an integer, got True"),
         (["trainer.steps=null"], "trainer.steps: expected an integer, got None"),
