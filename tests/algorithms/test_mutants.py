@@ -252,7 +252,6 @@ EQUIVALENT: dict[str, str] = {
     "Preference.prepare: ops.group_deviation -> ops.leave_one_out": "for pairs twice the value, and the same sign",
     "PolicyGradient.prepare: ops.k1(log_ratio_ref) -> log_ratio_ref": "k1 is the identity; the call names it",
     "KL.coefficient: log_ratio_ref -> log_ratio": SHAPE_ONLY,
-    "GroupNormalised.rows: reward -> deviation": "a standard deviation does not change with the mean of each group",
     "gae: value -> reward": SHAPE_ONLY,
     "gae: torch.zeros_like(ahead) -> ahead": "these are zeros at that point, and are replaced, not written to",
 }
