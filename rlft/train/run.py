@@ -95,6 +95,7 @@ class _Run:
         self.session.processes.wait()
         start = self.progress.step
         if start == 0:
+            self._judging()
             self.meter.start(self._spent())
         if self.first:
             run_dir.write_config(self.dir, self.plan.config)
@@ -148,6 +149,12 @@ class _Run:
         unit = self.plan.budget.unit
         return self.progress.bill.total(unit) if unit else 0.0
 
+    def _judging(self) -> None:
+        """Puts what was judged since the last time on the bill."""
+        judged = (self.session.reward_calls, self.session.reward_flops())
+        self.progress.bill.judging(judged[0] - self.judged[0], judged[1] - self.judged[1])
+        self.judged = judged
+
     def _step(self) -> tuple[dict[str, Any], list[Group]]:
         session, trainer, source = self.session, self.plan.trainer, self.plan.source
         step = self.progress.step
@@ -169,12 +176,12 @@ class _Run:
         self.progress.step = step + 1
         bill, generated = self.progress.bill, self.progress.bill.generated_tokens
         bill.sampling(source.sampled_tokens, source.prefilled_tokens, batch, session.shape, session.way)
+        if step == 0 and not source.on_policy:
+            self.meter.start(self._spent())  # what sampling once has cost is known by the lengths of a batch
         moved = ~self.plan.algorithm.vanishes(batch) & (not frozen)
         ran = {name: role.ran(batch) for name, role in session.roles.items()}
         bill.batch(batch, moved, session.shape, ran, trainer.epochs, session.way)
-        judged = (session.reward_calls, session.reward_flops())
-        bill.judging(judged[0] - self.judged[0], judged[1] - self.judged[1])
-        self.judged = judged
+        self._judging()
         times = [b - a for a, b in pairwise(marks)]
         return {
             "step": step + 1,

@@ -4,10 +4,11 @@ Every test here takes no argument: the mutation test runs them all."""
 
 import math
 
+import pytest
 import torch
 
 from rlft.algorithms import K3, GroupNormalised, KLInReward, NoSurrogate, PolicyGradient, PPOClip, StepNormalised
-from rlft.base import Batch
+from rlft.base import Batch, UserError
 from rlft.testing import make_batch
 from tests.algorithms.test_values import batch, coefficient, near
 
@@ -106,3 +107,8 @@ def test_the_reward_of_the_whole_is_not_read() -> None:
     method = PolicyGradient(StepNormalised(), NoSurrogate(), K3(), 0.0)
     one, other = (method.prepare(data.replace(reward=reward)).advantage for reward in (data.reward, -data.reward))
     assert one is not None and other is not None and torch.equal(one, other)
+
+
+def test_a_ratio_of_whole_completions_is_refused() -> None:
+    with pytest.raises(UserError, match=r"StepNormalised gives one per token; type algorithm\.surrogate\.level=token"):
+        PolicyGradient(StepNormalised(), PPOClip(0.2, 0.2, "sequence"), K3(), 0.0)

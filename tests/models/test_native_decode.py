@@ -17,7 +17,7 @@ from rlft.models.cache import WholeDecoder
 from rlft.models.decode import decode
 from rlft.models.native import NativeDecoder
 from rlft.models.native import decode as native_decode
-from rlft.models.native.weights import Linear, Low, pack
+from rlft.models.native.weights import Linear, Low, pack, packs
 from rlft.models.policy import Policy
 from rlft.models.roles import Reference
 from rlft.models.sampler import PolicySampler, decoder_of
@@ -204,8 +204,13 @@ def test_a_merged_product_is_the_sum_rounded_once() -> None:
     found = merged(torch.eye(8).bfloat16()).T.double()
     assert merged.parts == () and merged.down is None and merged.up is None
     assert ((found - expected).abs() <= 1.01 * ROUNDING * expected.abs() + 1e-6).all()
-    assert (merged.packed is not None) == torch.backends.mkldnn.is_available()
+    assert (merged.packed is not None) == packs()
     assert pack(weight.float()) is None, "only bfloat16 gains from it"
+
+
+def test_a_processor_without_bfloat16_takes_the_plain_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rlft.models.native.weights.packs", lambda: False)
+    assert pack(torch.zeros(4, 4, dtype=torch.bfloat16)) is None
 
 
 def test_bfloat16_rows_are_near_their_whole_sequences() -> None:

@@ -81,9 +81,16 @@ def test_the_panel_shows_how_much_is_spent(tiny_dir: Path, tmp_path: Path) -> No
     assert "step 2 · 100% of 6 prompts" in text
 
 
-def test_what_was_sampled_before_the_first_batch_may_use_it_up(tiny_dir: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("budget", ["reward_calls=24", "flops=1000"])
+def test_what_was_sampled_before_the_first_batch_may_use_it_up(budget: str, tiny_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="are spent before the first batch"):
-        run(make_plan(tiny_dir, tmp_path, "rft", "budget.reward_calls=24"))
+        run(make_plan(tiny_dir, tmp_path, "rft", f"budget.{budget}"))
+
+
+def test_what_was_sampled_once_is_no_part_of_a_batch(tiny_dir: Path, tmp_path: Path) -> None:
+    """A pool of 8 questions with 3 answers each is judged before, the answers of a batch again."""
+    summary = run(make_plan(tiny_dir, tmp_path, "rft", "budget.reward_calls=25", "trainer.eval_size=0"))
+    assert summary["budget"] == {"unit": "reward_calls", "amount": 25, "spent": 24 + 3, "largest_batch": 3}
 
 
 @pytest.mark.parametrize(

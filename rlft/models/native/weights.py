@@ -120,9 +120,15 @@ class Layer:
 
 
 def pack(weight: Tensor) -> Tensor | None:
-    """Returns the weight reordered for oneDNN, or None where its plain order serves as well."""
-    able = weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and torch.backends.mkldnn.is_available()
+    """Returns the weight reordered for oneDNN, or None where its plain order serves as well, or the processor has no
+    instructions for it."""
+    able = weight.device.type == "cpu" and weight.dtype == torch.bfloat16 and packs()
     return torch.ops.mkldnn._reorder_linear_weight(weight, None) if able else None
+
+
+def packs() -> bool:
+    """Returns whether this processor multiplies packed bfloat16 matrices."""
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def read_layer(layer: Any) -> Layer:
