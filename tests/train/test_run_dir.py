@@ -92,8 +92,8 @@ def test_a_sample_has_what_it_takes_to_judge_it(done: Path) -> None:
     assert len(records) == 2 * 3 * 3
     for record in records:
         assert set(record) == {
-            "step", "prompt_id", "prompt", "text", "reward", "parts", "steps", "extracted", "answer", "finished", "tokens",
-            "error", "seed",
+            "step", "prompt_id", "prompt", "text", "reward", "parts", "steps", "extracted", "answer", "finished",
+            "tokens", "error", "seed",
         }  # fmt: skip
         assert record["prompt"].endswith("Answer with the number only.") and record["seed"] == 0
         assert record["parts"] == {"format": record["reward"]} and record["reward"] == float("u" in record["text"])
