@@ -179,14 +179,15 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
 
 
 def label_runs(records: list[Record]) -> list[str]:
-    """Returns a short name per run: its method if no other run has it, else its recipe if no other has that, else the
-    recipe with the settings that tell its runs apart, else its directory too."""
+    """Returns a short name per run: its method if no other run has it (the recipe where that says more), else its
+    recipe if no other has that, else the recipe with the settings that tell its runs apart, else its directory too."""
     methods = [str(record.summary.get("method", record.path.name)) for record in records]
     recipes = [str(record.summary.get("recipe", record.path.name)) for record in records]
     labels: list[str] = []
     for record, method, recipe in zip(records, methods, recipes, strict=True):
         if methods.count(method) == 1:
-            labels.append(method)
+            # Online RFT and RFT are one method with other data: the recipe's name says which.
+            labels.append(recipe if method in recipe and not recipe.startswith(method) else method)
             continue
         peers = [p for p, *names in zip(records, methods, recipes, strict=True) if names == [method, recipe]]
         told = [

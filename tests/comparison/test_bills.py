@@ -80,3 +80,10 @@ def test_the_same_questions_put_otherwise_or_judged_otherwise_are_no_comparison(
         compare([one, two], tmp_path / "out")
     assert "differ in the prompt of 1 questions, e.g. (grpo: '', sft: 'What is 1 + 1? Think.')" in str(error.value)
     assert "what judges answers, trainer.verifier (grpo: None, sft: MultipleChoice)" in str(error.value)
+
+
+def test_a_recipe_that_says_more_than_its_method_names_it(tmp_path: Path) -> None:
+    online = run(tmp_path, "a", 60, method="rft", recipe="online_rft_math")
+    other = run(tmp_path, "b", 50, method="dpo", recipe="grpo_math")  # recipe=grpo_math algorithm=dpo
+    labels = [method["label"] for method in compare([online, other], tmp_path / "out")["methods"]]
+    assert labels == ["online_rft_math", "dpo"]
