@@ -164,7 +164,7 @@ PIECES = ["\\boxed{", "\\boxed ", "<answer>", "#### 1\n", "-", "1", "1,", "1,111
 @pytest.mark.parametrize("piece", PIECES)
 def test_time_is_not_quadratic_in_repetitions(piece: str) -> None:
     text = piece * (40_000 // len(piece))
-    started = time.perf_counter()
+    started = time.process_time()
     extract_answer(text)
     to_number(text[:400])
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
