@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rlft.cli.options import Arguments, Parser, Usage, listed, recipe_options, trust_option
+from rlft.cli.options import Arguments, Parser, Usage, launcher_words, listed, recipe_options, trust_option
 from rlft.evaluation.intervals import SEEDS
 
 if TYPE_CHECKING:
@@ -117,10 +117,8 @@ def read(words: list[str], names: list[str]) -> Asked:
     """Returns the words of this verb apart from those of the recipes. Raises Usage where they make no sense."""
     own = {"recipes": "", "seeds": "", "tune": "", "allow_mismatch": "false"}
     rest: list[str] = []
-    launcher = [word for word in words if word.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher."))]
+    launcher, words = launcher_words(words)
     for word in words:
-        if word in launcher:
-            continue
         key, _, value = word.partition("=")
         if key in own:
             own[key] = value

@@ -1,7 +1,7 @@
 """The options that verbs share, and what is said about words that are none."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -119,6 +119,16 @@ def listed(value: str) -> list[str]:
     (['sft_math', 'grpo_math'], ['grpo_math'])
     """
     return [name.strip() for name in value.strip("[]").split(",") if name.strip()]
+
+
+def launcher_words(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the words for a launcher of Hydra's, and the others.
+
+    >>> launcher_words(["recipe=grpo_math", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
+    (['hydra/launcher=joblib', 'hydra.launcher.n_jobs=2'], ['recipe=grpo_math'])
+    """
+    own = [word for word in words if word.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher."))]
+    return own, [word for word in words if word not in own]
 
 
 def _unknown_option(option: str, words: list[str], prog: str) -> str:

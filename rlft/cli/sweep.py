@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from rlft.base import UserError
-from rlft.cli.options import Arguments
+from rlft.cli.options import Arguments, launcher_words
 from rlft.cli.train import finished, has_checkpoint
 from rlft.recipe import build, compose, overrides, recipe_hash, run_directory
-from rlft.recipe.launcher import launch, split
+from rlft.recipe.launcher import launch
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def sweep(arguments: Arguments) -> tuple[int, dict[str, object]]:
     Every job is composed before the first one runs, so that a mistake costs nothing. Words such as
     hydra/launcher=joblib choose who runs them; basic is one after the other.
     """
-    launcher, words = split(arguments.overrides)
+    launcher, words = launcher_words(arguments.overrides)
     return run_jobs(plan_jobs(arguments, words), arguments, launcher)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rlft.base import UserError
+from rlft.base.nested import flat
 
 CONDITIONS = {
     "base_model": "base model",
@@ -121,23 +122,9 @@ def _config(path: Path) -> dict[str, Any]:
     from yaml import YAMLError
 
     try:
-        return _flat(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
+        return flat(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
     except (YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: not a run's frozen recipe ({error})") from error
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns nested mappings as one, with dotted keys.
-
-    >>> _flat({"algorithm": {"beta": 0.1}, "seed": 0})
-    {'algorithm.beta': 0.1, 'seed': 0}
-    """
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, part in value.items():
-        flat |= _flat(part, f"{prefix}.{key}" if prefix else str(key))
-    return flat
 
 
 def mismatches(records: list[Record], labels: list[str]) -> list[str]:

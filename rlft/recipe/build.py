@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from rlft.base import UserError
+from rlft.base.nested import flat
 from rlft.recipe.check import BEFORE, Node, check, plain
 from rlft.recipe.overrides import changed
 from rlft.recipe.trust import trusted_packages
@@ -91,18 +92,11 @@ def differences(config: dict[str, Any], run_dir: Path) -> list[str]:
     if not (run_dir / FROZEN).is_file():
         return []
     frozen = yaml.safe_load((run_dir / FROZEN).read_text(encoding="utf-8"))
-    ours, theirs = _flat({**BEFORE, **config}), _flat({**BEFORE, **frozen})
+    ours, theirs = flat({**BEFORE, **config}), flat({**BEFORE, **frozen})
     for key in ("output_dir", "trainer.stop_after"):
         ours[key] = theirs[key] = None
     keys = sorted(ours.keys() | theirs.keys())
     return [key for key in keys if ours.get(key) != theirs.get(key) and ours.get(key) != "auto"]
-
-
-def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in node.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
-    return flat
 
 
 def load_plan(

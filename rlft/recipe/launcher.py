@@ -21,17 +21,6 @@ Result = TypeVar("Result")
 QUIET = ["hydra/job_logging=none", "hydra/hydra_logging=none", "hydra.output_subdir=null", "hydra.job.chdir=false"]
 
 
-def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Returns the words for a launcher, and the others.
-
-    >>> split(["recipe=grpo_math", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"])
-    (['hydra/launcher=joblib', 'hydra.launcher.n_jobs=2'], ['recipe=grpo_math'])
-    """
-    ours = [word.lstrip("+").startswith(("hydra/launcher=", "hydra.launcher.")) for word in words]
-    named = list(zip(words, ours, strict=True))
-    return [word for word, own in named if own], [word for word, own in named if not own]
-
-
 def launch(work: Callable[[Item], Result], items: Sequence[Item], words: Sequence[str], folder: Path) -> list[Result]:
     """Returns what `work` made of each item, in order.
 

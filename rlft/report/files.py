@@ -82,17 +82,3 @@ class Files:
         if file.is_file():
             with file.open(encoding="utf-8", newline="\n") as lines:
                 yield from (line for line in lines if line.strip())
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Returns nested mappings as one, with dotted keys.
-
-    >>> flat({"algorithm": {"beta": 0.1}, "seed": 0})
-    {'algorithm.beta': 0.1, 'seed': 0}
-    """
-    if not isinstance(value, dict):
-        return {prefix: value}
-    found: dict[str, Any] = {}
-    for key, part in value.items():
-        found |= flat(part, f"{prefix}.{key}" if prefix else str(key))
-    return found

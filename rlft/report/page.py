@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rlft.base import UserError
+from rlft.base.nested import flat
 from rlft.report import commands
 from rlft.report.chart import Frame, Line, Point, chart, legend
 from rlft.report.curves import STEPS, accuracy, money, over_seeds, thin
-from rlft.report.files import Files, flat
+from rlft.report.files import Files
 from rlft.report.flips import Side, flips
 from rlft.report.frame import Section, about, command, document, folded, notes, table, tiles
 from rlft.report.markup import Html, el, join

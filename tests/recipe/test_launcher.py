@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from rlft.base import RunError, UserError
-from rlft.recipe.launcher import launch, split
+from rlft.cli.options import launcher_words
+from rlft.recipe.launcher import launch
 
 
 def twice(number: int) -> tuple[int, int]:
@@ -44,4 +45,4 @@ def test_a_job_that_raises_ends_with_its_reason(tmp_path: Path) -> None:
 
 def test_only_a_launcher_s_words_are_taken() -> None:
     words = ["hydra/launcher=joblib", "+hydra.launcher.n_jobs=2", "hydra.run.dir=x", "seed=1"]
-    assert split(words) == (words[:2], words[2:])
+    assert launcher_words(words) == (words[:2], words[2:])

@@ -9,11 +9,29 @@ import pytest
 from rlft.base import Completion, Group, Query
 from rlft.rewards import python
 
+TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} </s> {% endfor %}"
+
 
 def group(*texts: str, answer: str | None = None, finished: bool = True, **metadata: Any) -> Group:
     """Returns one query with a completion for each text; a completion has as many tokens as its text has words."""
     query = Query("q", ({"role": "user", "content": "?"},), answer, metadata)
     return Group(query, tuple(Completion(tuple(range(len(t.split()))), t, finished) for t in texts))
+
+
+def judge_config(words: int, labels: int) -> Any:
+    """Returns the configuration of a tiny Llama that judges texts of so many different words."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=words,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=32,
+        num_labels=labels,
+        initializer_range=0.5,
+    )
 
 
 @pytest.fixture

@@ -6,9 +6,8 @@ import pytest
 
 from rlft.base import UserError
 from rlft.rewards import RewardModel
-from tests.rewards.conftest import group
+from tests.rewards.conftest import TEMPLATE, group, judge_config
 
-TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} </s> {% endfor %}"
 WORDS = ["<unk>", "</s>", "user", "assistant", ":", "?", "a", "b", "c", "d"]
 
 
@@ -17,7 +16,6 @@ def save(path: Path, labels: int = 1, causal: bool = False, template: str | None
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import (
-        LlamaConfig,
         LlamaForCausalLM,
         LlamaForSequenceClassification,
         PreTrainedTokenizerFast,
@@ -30,16 +28,7 @@ def save(path: Path, labels: int = 1, causal: bool = False, template: str | None
     inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", eos_token="</s>")
     tokenizer.chat_template = template
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=32,
-        num_labels=labels,
-        initializer_range=0.5,
-    )
+    config = judge_config(len(WORDS), labels)
     model = LlamaForCausalLM(config) if causal else LlamaForSequenceClassification(config)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)

@@ -6,9 +6,8 @@ import pytest
 
 from rlft.base import RunError, UserError
 from rlft.rewards import Implicit, ProcessModel
-from tests.rewards.conftest import group
+from tests.rewards.conftest import TEMPLATE, group, judge_config
 
-TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} </s> {% endfor %}"
 WORDS = ["<unk>", "</s>", "user", "assistant", ":", "?", "a", "b", "c", "d", ";"]
 
 
@@ -16,23 +15,14 @@ def save(path: Path, labels: int = 2, causal: bool = False, template: str = TEMP
     """Writes a tiny Llama that scores tokens, with a word tokenizer."""
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import LlamaConfig, LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM, LlamaForTokenClassification, PreTrainedTokenizerFast
 
     torch.manual_seed(0)
     inner = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", eos_token="</s>")
     tokenizer.chat_template = template
-    config = LlamaConfig(
-        vocab_size=len(WORDS),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=32,
-        num_labels=labels,
-        initializer_range=0.5,
-    )
+    config = judge_config(len(WORDS), labels)
     model = (LlamaForCausalLM if causal else LlamaForTokenClassification)(config)
     if broken:
         model.score.bias.data.fill_(torch.inf)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlft.base.nested import flat
 from rlft.report.chart import Line, legend
-from rlft.report.files import Files, flat
+from rlft.report.files import Files
 from rlft.report.markup import Html
 
 
