@@ -1,8 +1,11 @@
 """Measures what a curriculum does: `grpo_mixed` without one and with the adaptive one, the same seeds and steps.
 
-Usage: python scripts/curriculum.py RUNS [--seeds 0 1 2] [--steps 30] [key=value ...] > docs/curriculum.md
+Usage: python scripts/curriculum.py RUNS [--seeds 0 1 2] [--steps 24] [--warm 12] [--jobs N] [key=value ...]
+    > docs/curriculum.md
 
-Runs go into the folder RUNS; what has finished there is not run again, and what was interrupted goes on.
+A curriculum chooses among what the model can and cannot do, and before it is trained the embedded one can do little of
+this. All runs therefore start from one adapter that a few steps of supervised fine-tuning made. Runs go into the folder
+RUNS; what has finished there is not run again, and what was interrupted goes on.
 """
 
 import argparse
@@ -10,6 +13,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -22,6 +26,22 @@ from rlft.evaluation.intervals import SEEDS
 
 ARMS = ("none", "adaptive")
 WORDS = ("recipe=grpo_mixed", "algorithm.beta=0", "trainer.eval_long_tokens=24")
+# The same questions with their answers.
+WARM = ("recipe=grpo_mixed", "curriculum=none", "data=recorded", "~data.samples_per_prompt", "reward=implicit")
+
+
+def warm(folder: Path, steps: int) -> Path:
+    """Returns the adapter that all runs start from, trained now if it has not been."""
+    made = folder / f"warm-{steps}"
+    if not (made / "summary.json").is_file():
+        own = [f"trainer.steps={steps}", "trainer.eval_size=0", f"output_dir={made}"]
+        rlft("train", *WARM, "algorithm=sft", *own)
+    return made / "adapter"
+
+
+def rlft(*words: str) -> None:
+    """Runs a command. Raises CalledProcessError if it failed."""
+    subprocess.run([sys.executable, "-m", "rlft", *words], check=True, stdout=sys.stderr)
 
 
 def run(folder: Path, arm: str, seed: int, words: Sequence[str]) -> Record:
@@ -30,8 +50,7 @@ def run(folder: Path, arm: str, seed: int, words: Sequence[str]) -> Record:
     if not (run_dir / "config.yaml").is_file() or read_record(run_dir) is None:
         started = list((run_dir / "checkpoints").glob("step-*"))
         own = [f"curriculum={arm}", f"seed={seed}", f"output_dir={run_dir}"]
-        verb = ["resume", str(run_dir)] if started else ["train", *WORDS, *own, *words]
-        subprocess.run([sys.executable, "-m", "rlft", *verb], check=True, stdout=sys.stderr)
+        rlft(*(["resume", str(run_dir)] if started else ["train", *WORDS, *own, *words]))
     record = read_record(run_dir)
     if record is None:
         raise SystemExit(f"{run_dir} has not finished")
@@ -61,7 +80,7 @@ def points(e: Estimate) -> str:
     return f"{100 * e.value:.1f} [{100 * e.low:.1f}, {100 * e.high:.1f}]"
 
 
-def page(arms: dict[str, Arm], command: str) -> str:
+def page(arms: dict[str, Arm], warmed: int, command: str) -> str:
     """Returns docs/curriculum.md."""
     first = arms["none"].first
     steps, seeds = first.summary["steps"], [run.summary["seed"] for run in arms["none"].runs]
@@ -72,10 +91,11 @@ def page(arms: dict[str, Arm], command: str) -> str:
         "",
         f"    {command}",
         "",
-        "`grpo_mixed` at β = 0: GRPO on sums of two numbers of one to four digits, by the pretrained",
-        f"SmolLM2-135M-Instruct. Every arm takes {steps} steps of {groups // steps} questions, {size} answers each: as",
-        "many samples; what tokens and FLOPs they took is below. Questions come once an epoch (`none`), or in",
-        "proportion to p(1-p), with p estimated by the number of digits and by question (`adaptive`).",
+        "`grpo_mixed` at β = 0: GRPO on sums of two numbers of one to four digits, from the pretrained",
+        f"SmolLM2-135M-Instruct after {warmed} steps of supervised fine-tuning on such sums. Every arm takes {steps}",
+        f"steps of {groups // steps} questions, {size} answers each: as many samples; tokens and FLOPs are",
+        "below. Questions come once an epoch (`none`), or in proportion to p(1-p), with p estimated by the number of",
+        "digits and by question (`adaptive`).",
         "",
         "## Groups from which nothing is learnt",
         "",
@@ -165,14 +185,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="RUNS")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--warm", type=int, default=12, help="supervised steps that all runs start from (12)")
+    parser.add_argument("--jobs", type=int, default=1, help="runs side by side (1); set OMP_NUM_THREADS to match")
     parser.add_argument("words", nargs="*", metavar="key=value")
     options = parser.parse_intermixed_args()
-    words = [f"trainer.steps={options.steps}", *options.words]
-    found = {(arm, seed): run(options.folder, arm, seed, words) for seed in options.seeds for arm in ARMS}
-    arms = {arm: Arm(tuple(found[arm, seed] for seed in options.seeds)) for arm in ARMS}
-    given = " ".join([f"--seeds {' '.join(map(str, options.seeds))}", f"--steps {options.steps}", *options.words])
-    print(page(arms, f"python scripts/curriculum.py RUNS {given} > docs/curriculum.md"), end="")
+    start = f"model.adapter_path={warm(options.folder, options.warm)}"
+    words = [f"trainer.steps={options.steps}", start, *options.words]
+    each = [(options.folder, arm, seed, words) for arm in ARMS for seed in options.seeds]
+    with ThreadPoolExecutor(options.jobs) as pool:  # the runs are processes of their own
+        runs = list(pool.map(lambda given: run(*given), each))
+    arms = {arm: Arm(tuple(runs[i * len(options.seeds) :][: len(options.seeds)])) for i, arm in enumerate(ARMS)}
+    numbers = f"--seeds {' '.join(map(str, options.seeds))} --steps {options.steps} --warm {options.warm}"
+    given = " ".join([numbers, *options.words])
+    print(page(arms, options.warm, f"python scripts/curriculum.py RUNS {given} > docs/curriculum.md"), end="")
 
 
 if __name__ == "__main__":

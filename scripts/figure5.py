@@ -1,12 +1,11 @@
 """Figures 5 and 7 of DeepSeekMath (arXiv 2402.03300) at small scale: RFT, Online RFT, GRPO with outcome and with
 process rewards at an equal budget of samples, on sums of four numbers worked out an addition a line.
 
-Usage: python scripts/figure5.py [STUDY] [--steps 24] [--seeds 3] [--questions 200] [--samples 16] [--docs DIR] …
+Usage: python scripts/figure5.py [--steps 24] [--seeds 3] [--questions 200] [--samples 16] [--jobs N] [--docs DIR] …
 
 The embedded model does not write steps by itself, so all methods start from one adapter that a few steps of supervised
 fine-tuning made. Every method then goes over as many samples: steps x 8 questions x 8 answers. What has finished is not
-run again, what was interrupted goes on. Writes STUDY.json, STUDY.md and STUDY.svg to the folder of --docs. The study
-`curriculum` compares GRPO on questions of mixed difficulty with and without one.
+run again, what was interrupted goes on. Writes figure5.json, .md and .svg to the folder of --docs.
 """
 
 import argparse
@@ -14,12 +13,13 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from figure5_doc import write
-from figure5_result import collect, read_drawn, read_run
+from figure5_result import Run, collect, read_drawn, read_run
 
 from rlft.base import question_id
 from rlft.data.split import is_held_out
@@ -35,20 +35,17 @@ class Study:
     """Arms that are compared.
 
     Attributes:
-        title: of the page.
         arms: name to the overrides of its runs.
         claims: (the arm that should be better, the other one) and who says so.
-        warm: steps of supervised fine-tuning that all arms start from; 0 starts from the model as it is.
+        warm: steps of supervised fine-tuning that all arms start from.
     """
 
-    title: str
     arms: dict[str, list[str]]
     claims: dict[str, tuple[str, str]]
-    warm: int = 0
+    warm: int
 
 
 METHODS = Study(
-    "DeepSeekMath's Figures 5 and 7 at small scale",
     {
         "RFT": ["recipe=rft_steps", "data.pool={groups}"],
         "Online RFT": ["recipe=online_rft_steps"],
@@ -62,12 +59,6 @@ METHODS = Study(
     },
     warm=8,
 )
-CURRICULUM = Study(
-    "A curriculum against none",
-    {"no curriculum": ["recipe=grpo_mixed", "curriculum=none"], "adaptive": ["recipe=grpo_mixed"]},
-    {"questions in proportion to p(1-p) help": ("adaptive", "no curriculum")},
-)
-STUDIES = {"figure5": METHODS, "curriculum": CURRICULUM}
 
 
 @dataclass(frozen=True)
@@ -131,8 +122,6 @@ def warm_rows(count: int) -> list[dict[str, str]]:
 
 def warm_start(study: Study, budget: Budget, runner: Runner) -> list[str]:
     """Returns the overrides that start a run from the adapter of a few supervised steps, made now if need be."""
-    if not study.warm:
-        return []
     rows = warm_rows(study.warm * budget.groups_per_step)
     runner.home.mkdir(parents=True, exist_ok=True)
     file = runner.home / f"warm-{study.warm}.jsonl"
@@ -164,44 +153,47 @@ def draw(arm: list[str], budget: Budget, start: list[str], run_dir: Path | None,
     """Returns the file of answers drawn from a run's adapter, or from what all runs start from, drawn if need be."""
     drawn = f"{budget.samples}x{budget.drawn_questions}"
     folder = runner.home / "drawn" / f"{run_dir.name if run_dir else 'start'}-{drawn}"
-    path = str(run_dir / "adapter") if run_dir else start[0].partition("=")[2] if start else ""
-    file = folder / f"eval_{'adapter' if path else 'base'}_samples.jsonl"
+    path = run_dir / "adapter" if run_dir else start[0].partition("=")[2]
+    file = folder / "eval_adapter_samples.jsonl"
     if not file.exists():
         recipe = [word for word in arm if not word.startswith("data.pool")]
         runner(
-            "eval", *recipe, *([f"adapter={path}"] if path else []), f"seed={seed}", f"eval.samples={budget.samples}",
+            "eval", *recipe, f"adapter={path}", f"seed={seed}", f"eval.samples={budget.samples}",
             f"eval.temperature={budget.temperature}", f"eval.questions={budget.drawn_questions}",
             f"output_dir={folder}",
         )  # fmt: skip
     return file
 
 
-def run(study: Study, budget: Budget, runner: Runner) -> dict[str, Any]:
-    """Runs what has not been run, and returns the results."""
+def run(study: Study, budget: Budget, runner: Runner, jobs: int = 1) -> dict[str, Any]:
+    """Runs what has not been run, `jobs` arms side by side, and returns the results."""
     start = warm_start(study, budget, runner)
     first = next(iter(study.arms.values()))
     before = read_drawn(draw(first, budget, start, None, 0, runner))
     per_step = budget.groups_per_step * budget.answers
-    arms = {}
-    for name, arm in study.arms.items():
+
+    def finished(arm: list[str]) -> list[Run]:
         folders = train(arm, budget, start, runner)
         files = [draw(first, budget, start, folder, seed, runner) for seed, folder in enumerate(folders)]
-        arms[name] = [read_run(folder, file, per_step) for folder, file in zip(folders, files, strict=True)]
-    described = {"title": study.title, "claims": study.claims, "warm": study.warm, "budget": asdict(budget)}
+        return [read_run(folder, file, per_step) for folder, file in zip(folders, files, strict=True)]
+
+    with ThreadPoolExecutor(jobs) as pool:  # the runs are processes of their own
+        arms = dict(zip(study.arms, pool.map(finished, study.arms.values()), strict=True))
+    described = {"claims": study.claims, "warm": study.warm, "budget": asdict(budget)}
     return {**described, **collect(arms, before)}
 
 
 def main(words: list[str]) -> None:
     """Runs a study and writes its page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", nargs="?", choices=STUDIES, default="figure5")
-    for name in ("steps", "seeds", "questions", "samples", "drawn_questions"):
+    for name in ("steps", "seeds", "questions", "evaluations", "samples", "drawn_questions"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Budget, name))
     parser.add_argument("--runs", type=Path, default=Path("runs/figure5"), help="where runs are kept (runs/figure5)")
+    parser.add_argument("--jobs", type=int, default=1, help="arms run side by side (1); set OMP_NUM_THREADS to match")
     parser.add_argument("--docs", type=Path, default=Path("docs"), help="where the page is written (docs)")
     given = vars(parser.parse_args(words))
-    name, home, docs = given.pop("study"), given.pop("runs"), given.pop("docs")
-    for file in write(run(STUDIES[name], Budget(**given), Runner((home / name).resolve())), docs, name):
+    home, docs, jobs = given.pop("runs"), given.pop("docs"), given.pop("jobs")
+    for file in write(run(METHODS, Budget(**given), Runner(home.resolve()), jobs), docs):
         print(file)
 
 

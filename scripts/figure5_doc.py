@@ -1,4 +1,4 @@
-"""Writes a study's page from its results: no number and no verdict in it is typed.
+"""Writes docs/figure5.md from its results: no number and no verdict in it is typed.
 
 Usage: python scripts/figure5_doc.py docs/figure5.json
 """
@@ -22,17 +22,17 @@ arms start from, Online RFT over samples of the model as it is; the two differ i
 """
 
 
-def write(result: Mapping[str, Any], folder: Path, name: str) -> list[Path]:
-    """Writes NAME.json, NAME.svg and NAME.md; returns the files."""
+def write(result: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Writes figure5.json, figure5.svg and figure5.md; returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    data, picture, text = (folder / f"{name}.{suffix}" for suffix in ("json", "svg", "md"))
+    data, picture, text = (folder / f"figure5.{suffix}" for suffix in ("json", "svg", "md"))
     data.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     draw(result, picture)
-    text.write_text(page(result, name), encoding="utf-8")
+    text.write_text(page(result), encoding="utf-8")
     return [data, picture, text]
 
 
-def page(result: Mapping[str, Any], name: str) -> str:
+def page(result: Mapping[str, Any]) -> str:
     """Returns the page."""
     b = result["budget"]
     samples = b["steps"] * b["groups_per_step"] * b["answers"]
@@ -40,20 +40,18 @@ def page(result: Mapping[str, Any], name: str) -> str:
     start = (
         f"All arms start from one adapter that {warm} steps of supervised fine-tuning on {warm * b['groups_per_step']} "
         "worked sums made: the model does not write steps by itself. Its cost is the same for all.\n"
-        if warm
-        else "All arms start from the model as it is.\n"
     )
     parts = [
-        f"# {result['title']}\n",
-        f"    {command(result, name)}\n",
+        "# DeepSeekMath's Figures 5 and 7 at small scale\n",
+        f"    {command(result)}\n",
         f"Each run goes over {samples:,} samples: {b['steps']} steps of {b['groups_per_step']} questions with "
         f"{b['answers']} answers each. {start}",
         f"Accuracy is that of greedy answers to {b['questions']} held-out questions; maj@k and pass@k are of "
         f"{b['samples']} answers drawn to {b['drawn_questions']} of them at temperature {b['temperature']}. Intervals "
         "are of 95%, "
         f"{_covers(b['seeds'])}\n",
-        DIFFERS if warm else "",
-        f"![accuracy against samples, maj@k and pass@k]({name}.svg)\n",
+        DIFFERS,
+        "![accuracy against samples, maj@k and pass@k](figure5.svg)\n",
         "## Accuracy at an equal budget of samples\n",
         accuracies(result),
         "## What was claimed\n",
@@ -67,11 +65,11 @@ def page(result: Mapping[str, Any], name: str) -> str:
     return "\n".join(parts)
 
 
-def command(result: Mapping[str, Any], name: str) -> str:
+def command(result: Mapping[str, Any]) -> str:
     """Returns the command that made the results."""
-    words = ("steps", "seeds", "questions", "samples", "drawn_questions")
+    words = ("steps", "seeds", "questions", "evaluations", "samples", "drawn_questions")
     options = " ".join(f"--{word.replace('_', '-')} {result['budget'][word]}" for word in words)
-    return f"python scripts/figure5.py {name} {options}"
+    return f"python scripts/figure5.py {options}"
 
 
 def accuracies(result: Mapping[str, Any]) -> str:
@@ -229,7 +227,7 @@ def main(words: Sequence[str]) -> None:
     if len(words) != 1:
         raise SystemExit(__doc__)
     file = Path(words[0])
-    for written in write(json.loads(file.read_text(encoding="utf-8")), file.parent, file.stem):
+    for written in write(json.loads(file.read_text(encoding="utf-8")), file.parent):
         print(written)
 
 

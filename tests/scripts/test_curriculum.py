@@ -7,10 +7,11 @@ from typing import Any
 
 import compared
 import pytest
-from curriculum import main, page, run
+from curriculum import main, page, run, warm
 
 from rlft.comparison.arms import Arm
 from rlft.comparison.record import read_record
+from rlft.recipe import compose
 
 UNIFORM = {"none": [0.5, 0.75, 1.0], "adaptive": [0.25, 0.25, 0.25]}
 
@@ -40,7 +41,7 @@ def arms(folder: Path, seeds: int) -> dict[str, Arm]:
 
 
 def test_the_page_says_what_the_runs_say(tmp_path: Path) -> None:
-    text = page(arms(tmp_path, 3), "python it")
+    text = page(arms(tmp_path, 3), 12, "python it")
     assert (
         "| `none` | 75.0% | 75.0% | 75.0% | 75.0% |" in text
         and "| `adaptive` | 25.0% | 25.0% | 25.0% | 25.0% |" in text
@@ -59,7 +60,7 @@ def test_the_page_says_what_the_runs_say(tmp_path: Path) -> None:
 
 
 def test_of_one_seed_no_winner_is_named(tmp_path: Path) -> None:
-    assert "With 1 seed the interval is that of the questions alone" in page(arms(tmp_path, 1), "python it")
+    assert "With 1 seed the interval is that of the questions alone" in page(arms(tmp_path, 1), 12, "python it")
 
 
 def test_what_has_finished_is_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
@@ -67,13 +68,32 @@ def test_what_has_finished_is_not_run_again(tmp_path: Path, monkeypatch: pytest.
 
     def train(words: list[str], **options: Any) -> None:
         called.append(words[3:])
-        write(tmp_path, "none", 1, 60)
+        if words[-1] == f"output_dir={tmp_path / 'warm-7'}":
+            (tmp_path / "warm-7").mkdir()
+            (tmp_path / "warm-7" / "summary.json").touch()
+        else:
+            write(tmp_path, "none", 1, 60)
 
     monkeypatch.setattr("subprocess.run", train)
     arms(tmp_path, 1)
     assert run(tmp_path, "none", 0, []).summary["seed"] == 0 and not called
     assert run(tmp_path, "none", 1, ["trainer.steps=3"]).summary["seed"] == 1
     assert called[0][0] == "train" and {"curriculum=none", "seed=1", "trainer.steps=3"} <= set(called[0])
-    monkeypatch.setattr(sys, "argv", ["curriculum.py", str(tmp_path), "--seeds", "0"])
-    main()
-    assert "python scripts/curriculum.py RUNS --seeds 0 --steps 30" in capsys.readouterr().out and len(called) == 1
+    called.clear()
+    monkeypatch.setattr(sys, "argv", ["curriculum.py", str(tmp_path), "--seeds", "0", "--warm", "7"])
+    for _ in range(2):
+        main()
+        text = capsys.readouterr().out
+        assert "python scripts/curriculum.py RUNS --seeds 0 --steps 24 --warm 7" in text and "after 7 steps of" in text
+        assert len(called) == 1 and "algorithm=sft" in called[0]
+
+
+def test_the_start_answers_the_recipes_own_questions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    words: list[str] = []
+    monkeypatch.setattr("subprocess.run", lambda command, **options: words.extend(command[4:]))
+    assert warm(tmp_path, 3) == tmp_path / "warm-3" / "adapter"
+    start, run = (compose(given).config["data"] for given in (words, ["recipe=grpo_mixed"]))
+    assert start["_target_"] == "rlft.data.Recorded" and start["completion"] == "{answer}"
+    assert {key: start[key] for key in start.keys() & run.keys() - {"_target_"}} == {
+        key: run[key] for key in start.keys() & run.keys() - {"_target_"}
+    }

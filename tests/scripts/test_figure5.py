@@ -7,8 +7,8 @@ from typing import Any
 
 import figure5
 import pytest
-from figure5 import HELD_OUT, LIMIT, METHODS, PROMPT, STUDIES, TERMS, Budget, Study, run, warm_rows
-from figure5_doc import page, rises, verdicts, write
+from figure5 import HELD_OUT, LIMIT, METHODS, PROMPT, TERMS, Budget, run, warm_rows
+from figure5_doc import command, page, rises, verdicts, write
 from figure5_result import Run, collect
 
 from rlft.base import Completion, Group, Query, question_id
@@ -47,8 +47,7 @@ class Shell:
         if words[0] == "eval":
             assert folder is not None
             folder.mkdir(parents=True)
-            adapter = any(word.startswith("adapter=") for word in words)
-            file = folder / f"eval_{'adapter' if adapter else 'base'}_samples.jsonl"
+            file = folder / "eval_adapter_samples.jsonl"
             plain = {key: [{k: v for k, v in vars(a).items() if k not in ("id", "question", "gold")} for a in row]
                      for key, row in START.items()}  # fmt: skip
             file.write_text("".join(json.dumps({"id": k, "question": "", "gold": "7", "answers": v}) + "\n"
@@ -100,17 +99,8 @@ def test_all_methods_have_one_task_one_prompt_and_as_many_samples() -> None:
     assert all(config == configs[0] for config in configs)
 
 
-def test_the_curricula_compared_differ_in_nothing_else() -> None:
-    without, adaptive = (compose(arm).config for arm in STUDIES["curriculum"].arms.values())
-    assert (without.pop("curriculum")["_target_"], adaptive.pop("curriculum")["_target_"]) == (
-        "rlft.data.NoCurriculum", "rlft.data.Adaptive",
-    )  # fmt: skip
-    assert without == adaptive
-
-
 def test_claims_name_arms_that_there_are() -> None:
-    for study in STUDIES.values():
-        assert all({better, other} <= set(study.arms) for better, other in study.claims.values())
+    assert all({better, other} <= set(METHODS.arms) for better, other in METHODS.claims.values())
 
 
 def test_what_has_been_drawn_is_not_drawn_again(tmp_path: Path) -> None:
@@ -131,11 +121,9 @@ def test_what_has_been_drawn_is_not_drawn_again(tmp_path: Path) -> None:
     assert all(command[0] == "train" for command in shell.commands), "whose runs are skipped by `rlft train` itself"
 
 
-def test_without_a_warm_start_the_model_is_asked_as_it_is(tmp_path: Path) -> None:
-    shell = Shell(tmp_path)
-    run(Study("x", {"a": ["recipe=grpo_math"]}, {}), BUDGET, shell)  # type: ignore[arg-type]
-    assert shell.commands[0][:2] == ("eval", "recipe=grpo_math")
-    assert not any(word.startswith("model.adapter_path") for command in shell.commands for word in command)
+def test_arms_run_side_by_side_are_told_apart(tmp_path: Path) -> None:
+    alone = run(METHODS, BUDGET, Shell(tmp_path / "a"))  # type: ignore[arg-type]
+    assert run(METHODS, BUDGET, Shell(tmp_path / "b"), jobs=4) == alone  # type: ignore[arg-type]
 
 
 def test_a_command_that_fails_ends_the_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +139,7 @@ def results(first: list[list[int]], second: list[list[int]], seeds: int = 3) -> 
         "a": [a_run(correct, better, seed) for seed, correct in enumerate(first)],
         "b": [a_run(correct, seed=seed) for seed, correct in enumerate(second)],
     }
-    described = {"title": "T", "claims": {"a is better": ("a", "b"), "b is better": ("b", "a")}, "warm": 2}
+    described = {"claims": {"a is better": ("a", "b"), "b is better": ("b", "a")}, "warm": 2}
     budget = vars(Budget(steps=2, seeds=seeds, questions=4, samples=4, drawn_questions=2))
     return {**described, "budget": budget, **collect(arms, START)}
 
@@ -201,14 +189,16 @@ def test_a_claim_is_decided_only_by_its_interval() -> None:
 
 def test_the_page_says_what_was_run_and_what_came_of_it(tmp_path: Path) -> None:
     result = results([[1, 1, 0, 0], [1, 1, 1, 0], [1, 0, 0, 0]], [[1, 0, 0, 0]] * 3)
-    text = page(result, "figure5")
-    assert "python scripts/figure5.py figure5 --steps 2 --seeds 3 --questions 4 --samples 4 --drawn-questions 2" in text
+    text = page(result)
+    assert command(result) in text and "--steps 2 --seeds 3 --questions 4 --evaluations 5 --samples 4" in command(
+        result
+    )
     assert "128 samples: 2 steps of 8 questions with 8 answers each" in text
     assert "| a | 25.0% | 50.0% [" in text and "| 50.0, 75.0, 25.0 | 50% | 101 | 10 |" in text
     assert all(sentence in text for sentence in [*verdicts(result), *rises(result)])
     assert rises(result)[0].startswith("a changes maj@4 by +37.5 [")
-    files = write(result, tmp_path, "figure5")
+    files = write(result, tmp_path)
     pictures = (tmp_path / "figure5.svg").read_bytes()
     assert [file.name for file in files] == ["figure5.json", "figure5.svg", "figure5.md"]
-    assert write(json.loads(files[0].read_text()), tmp_path, "figure5") == files
+    assert write(json.loads(files[0].read_text()), tmp_path) == files
     assert (tmp_path / "figure5.svg").read_bytes() == pictures and files[2].read_text() == text
