@@ -14,15 +14,22 @@ VERSION = 2
 """Raised whenever the same settings would give other samples, so that no cache of older code is read."""
 
 CHUNK = 32
-"""Queries sampled and written at once; an interruption loses no more than this."""
+"""Queries sampled and written at once unless told otherwise; an interruption loses no more than these."""
 
 
-def sample_once(context: Context, queries: list[Query], count: int, sampling: Sampling) -> tuple[list[Group], float]:
+def sample_once(
+    context: Context, queries: list[Query], count: int, sampling: Sampling, purpose: str = "offline", chunk: int = CHUNK
+) -> tuple[list[Group], float]:
     """Returns `count` completions of π_ref per query, sampled now or read from the cache, and the seconds that those
     from the cache once took.
 
-    The cache is keyed by the weights, tokenizer and template of π_ref, the sampling settings, the seed, the queries as
-    rendered, and the code's version. The reward is no part of it: samples are kept, their scores are not.
+    The cache is keyed by the weights, tokenizer and template of π_ref, the sampling settings, the seed (unless the
+    completions are greedy), the queries as rendered, and the code's version. The reward is no part of it: samples are
+    kept, their scores are not.
+
+    Args:
+        purpose: what the random streams are named after, and the folder.
+        chunk: queries sampled and written at once.
 
     Raises:
         RunError: if there is no sampler.
@@ -31,35 +38,37 @@ def sample_once(context: Context, queries: list[Query], count: int, sampling: Sa
     sampler = context.sampler
     if sampler is None:
         raise RunError("completions of π_ref are needed, and there is no model to sample them from")
-    folder = context.cache_dir / "offline" / fingerprint(context, sampler.fingerprint(), queries, count, sampling)
-    chunks = [queries[start : start + CHUNK] for start in range(0, len(queries), CHUNK)]
+    name = fingerprint(context, sampler.fingerprint(), queries, count, sampling, chunk)
+    folder = context.cache_dir / purpose / name
+    chunks = [queries[start : start + chunk] for start in range(0, len(queries), chunk)]
     files = [folder / f"{number:05d}.jsonl" for number in range(len(chunks))]
     # Everything is read before anything is sampled: sampling is collective, and a process that saw another's chunk
     # appear would skip a call that the others wait in.
     # What the first process found holds for all, since another run may be writing the same chunks.
-    found = Processes().broadcast([_read(file, chunk, count) for file, chunk in zip(files, chunks, strict=True)])
+    found = Processes().broadcast([_read(file, part, count) for file, part in zip(files, chunks, strict=True)])
     if all(found):
-        context.say(f"data: {len(queries) * count} completions of π_ref read from {folder}")
+        context.say(f"{len(queries) * count} completions of π_ref read from {folder}")
     done: list[Group] = []
     spared = 0.0
-    for file, chunk, cached in zip(files, chunks, found, strict=True):
+    for file, part, cached in zip(files, chunks, found, strict=True):
         if cached is None:
             began = time.perf_counter()
-            groups = sampler.sample(chunk, count, sampling, purpose="offline", step=0, reference=True)
-            seconds = (time.perf_counter() - began) / len(chunk)
+            groups = sampler.sample(part, count, sampling, purpose=purpose, step=0, reference=True)
+            seconds = (time.perf_counter() - began) / len(part)
             lines = [_encode(group, seconds) for group in groups]
             _write(file, lines)
             # Decoded like a warm cache, so that the first run and every later one hold the very same values.
-            cached = [_decode(line, query)[0] for line, query in zip(lines, chunk, strict=True)], 0.0
-            context.say(f"data: sampled π_ref on {len(done) + len(chunk)} of {len(queries)} questions, {count} each")
+            cached = [_decode(line, query)[0] for line, query in zip(lines, part, strict=True)], 0.0
+            context.say(f"sampled π_ref on {len(done) + len(part)} of {len(queries)} questions, {count} each")
         done += cached[0]
         spared += cached[1]
     return done, spared
 
 
-def fingerprint(context: Context, model: str, queries: list[Query], count: int, sampling: Sampling) -> str:
+def fingerprint(context: Context, model: str, queries: list[Query], count: int, sampling: Sampling, chunk: int) -> str:
     """Returns 24 hex digits that name the samples."""
-    parts: list[Any] = [VERSION, CHUNK, model, context.seed, count, asdict(sampling)]
+    seed = context.seed if sampling.temperature else 0
+    parts: list[Any] = [VERSION, chunk, model, seed, count, asdict(sampling)]
     parts += [[query.id, query.messages] for query in queries]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 

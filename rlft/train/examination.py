@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rlft.base import Group, Query, RunError, Sampling
+from rlft.data.cache import sample_once
 from rlft.evaluation.accuracy import Answer, accuracy, answer_greedily, cut, cut_share, draw_answers, verify
 from rlft.evaluation.intervals import paired_difference, wilson
 from rlft.models.adapter import has_adapter
@@ -42,12 +43,14 @@ class Examination:
 
     def before(self) -> None:
         """Measures the untrained model once, at the recipe's limit and at the long one, and writes eval_before.jsonl
-        and eval_before_long.jsonl. A resumed run reads them."""
+        and eval_before_long.jsonl. A resumed run reads them; another run that asks the same model the same finds its
+        answers in the cache, which sweeps and comparisons live on."""
         if not self.queries or self._file("before_long").exists():
             return
         self.session.say(f"asking the model {len(self.queries)} held-out questions before training")
         long = self.session.plan.trainer.eval_long_tokens
-        groups = answer_greedily(self.session.sampler, self.queries, max(self.limit, long))
+        greedy = Sampling(max(self.limit, long), temperature=0.0)
+        groups, _ = sample_once(self.session.context, self.queries, 1, greedy, "evaluation", len(self.queries))
         for name, limit in (("before", self.limit), ("before_long", long)):
             answers = self._verify(cut(groups, limit, self.session.loaded.chat))
             if self.session.processes.first:

@@ -38,6 +38,7 @@ class Session:
     Attributes:
         plan: with "auto" values resolved.
         meter: of the budget.
+        context: what the data source was given.
         data_seconds: what binding the data took; where completions are sampled once, that is most of their cost.
         reward_calls: completions judged since it was set up.
     """
@@ -52,6 +53,7 @@ class Session:
     learner: Learner
     say: Callable[[str], None]
     meter: Meter
+    context: Context
     data_seconds: float = 0.0
     reward_calls: int = 0
 
@@ -147,20 +149,19 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         dropout=has_dropout(loaded.model),
         correction=correction,
     )
-    session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say, meter)
-    began = time.perf_counter()
-    plan.source.bind(
-        Context(
-            seed=plan.seed,
-            chat=loaded.chat,
-            sampler=sampler,
-            score=session.score,
-            cache_dir=cache_home() / "samples",
-            say=say,
-            training=training,
-            curriculum=plan.curriculum,
-        )
+    context = Context(
+        seed=plan.seed,
+        chat=loaded.chat,
+        sampler=sampler,
+        score=lambda groups: session.score(groups),
+        cache_dir=cache_home() / "samples",
+        say=say,
+        training=training,
+        curriculum=plan.curriculum,
     )
+    session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say, meter, context)
+    began = time.perf_counter()
+    plan.source.bind(context)
     session.data_seconds = time.perf_counter() - began
     return session
 

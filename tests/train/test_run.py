@@ -99,6 +99,23 @@ def test_evaluations_come_every_n_steps(tiny_dir: Path, tmp_path: Path) -> None:
     assert measured == [2, 4]
 
 
+def test_a_model_is_asked_once_before_it_is_trained(tiny_dir: Path, tmp_path: Path) -> None:
+    """Whatever the method and the seed; another model and another limit are asked anew."""
+
+    def asked(name: str, method: str, *changes: str) -> tuple[bool, str]:
+        words = ["trainer.steps=1", "trainer.learning_rate=0.3", *changes]  # one step shows
+        text = said(make_plan(tiny_dir, tmp_path / name, method, *words))
+        return "sampled π_ref on 3 of 3 questions" in text, (tmp_path / name / "eval_before_long.jsonl").read_text()
+
+    first, answers = asked("a", "sft")
+    assert first and answers.count("\n") == 3
+    assert asked("b", "grpo", "seed=1") == (False, answers)
+    assert asked("c", "sft", "trainer.eval_long_tokens=7")[0]
+    assert asked("d", "sft", f"model.adapter_path={tmp_path / 'a' / 'adapter'}")[0]
+    assert lines(tmp_path / "d" / "eval_before.jsonl") == lines(tmp_path / "a" / "eval_after.jsonl")
+    assert lines(tmp_path / "d" / "eval_before.jsonl") != lines(tmp_path / "a" / "eval_before.jsonl")
+
+
 def test_nothing_is_evaluated_without_questions(tiny_dir: Path, tmp_path: Path) -> None:
     summary = run(
         make_plan(tiny_dir, tmp_path, "sft", "trainer.steps=1", "trainer.eval_size=0", "trainer.eval_every=1")
