@@ -28,7 +28,7 @@ def options(parser: Parser) -> None:
         "  budget.UNIT=  flops, generated_tokens, trained_tokens, prompts, reward_calls or seconds, equal for all\n"
         "  tune=      values that are tried with every recipe first, on validation questions; each takes its best\n"
         "  hydra/launcher=joblib hydra.launcher.n_jobs=4   runs side by side (extra joblib), or submitit on a cluster\n"
-        "  key=value  for all recipes; runs that have finished are not run again, interrupted ones go on\n\n"
+        "  key=value  for all recipes that have the key; finished runs are not run again, interrupted ones go on\n\n"
         "examples:\n"
         "  rlft compare runs/*/\n"
         "  rlft compare recipes=[sft_math,grpo_math] seeds=5 budget.flops=1e14\n"
@@ -72,6 +72,7 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
     """Tunes if asked to, and runs every recipe with every seed. Returns the status, the directories of the runs that
     have ended, what is to be said of those that failed, and what was tried in tuning."""
     from rlft.base import RunError, UserError
+    from rlft.cli.keys import words_of_each
     from rlft.cli.sweep import plan_jobs, run_jobs
     from rlft.cli.tune import SHARE, tune
     from rlft.comparison import unlike
@@ -80,13 +81,14 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
     if asked.tune and not any(word.lstrip("+").startswith("data.validation_share=") for word in words):
         words = [*words, SHARE]
     seeds = f"seed={','.join(map(str, asked.seeds))}"
+    own = words_of_each(asked.recipes, words, arguments)
 
     def jobs_of(chosen: dict[str, list[str]]) -> "list[Job]":
         return [
             job
             for recipe in asked.recipes
             for job in plan_jobs(
-                arguments, [f"recipe={recipe}", seeds, *words, *chosen.get(recipe, [])], fixed=set(words)
+                arguments, [f"recipe={recipe}", seeds, *own[recipe], *chosen.get(recipe, [])], fixed=set(words)
             )
         ]
 
@@ -97,7 +99,7 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
         )
     tuned = []
     if asked.tune:
-        tuned = tune(arguments, asked.recipes, asked.tune, words, max(asked.seeds) + 1, asked.launcher)
+        tuned = tune(arguments, own, asked.tune, max(asked.seeds) + 1, asked.launcher)
         planned = jobs_of({each.recipe: each.words for each in tuned})
     status, swept = run_jobs(planned, arguments, asked.launcher)
     rows = swept["runs"]

@@ -112,13 +112,17 @@ def _number(key: str, value: str) -> float:
 
 def _plans(asked: Asked, arguments: Arguments) -> "tuple[list[Plan], bool]":
     """Returns the recipes, and whether the one there is was run and is to be held against its bill."""
+    from rlft.cli.keys import words_of_each
     from rlft.recipe import build, compose, load_plan, run_directory
 
     if asked.from_run is not None and not asked.words:
         return [load_plan(asked.from_run, arguments.plugins)], True
+    typed = [asked.words]
+    if asked.recipes is not None:
+        own = words_of_each(asked.recipes, asked.words, arguments)
+        typed = [[f"recipe={name}", *words] for name, words in own.items()]
     plans: list[Plan] = []
-    for name in [None] if asked.recipes is None else asked.recipes:
-        words = asked.words if name is None else [f"recipe={name}", *asked.words]
+    for words in typed:
         composed = compose(words, arguments.config_dir, arguments.plugins)
         for note in composed.notes:
             print(note)

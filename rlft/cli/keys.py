@@ -1,6 +1,10 @@
-"""The key of a recipe that a bare name stands for, as in `--beta 0.1`."""
+"""Which key of a recipe a bare name stands for, as in `--beta 0.1`, and which of several recipes have a key."""
 
-from rlft.recipe import compose
+from collections.abc import Sequence
+
+from rlft.cli.options import Arguments
+from rlft.recipe import compose, overrides
+from rlft.recipe.compose import keys_of_nodes
 from rlft.recipe.groups import GROUPS
 from rlft.recipe.suggest import paths_to
 
@@ -14,3 +18,31 @@ def full_key(name: str) -> str:
     for recipe in ("grpo_math", "dpo_math", "ppo_math"):
         found += paths_to(name, compose([f"recipe={recipe}"]).config)
     return min(found, key=lambda path: path.count("."), default=f"algorithm.{name}")
+
+
+def words_of_each(recipes: Sequence[str], words: Sequence[str], arguments: Arguments) -> dict[str, list[str]]:
+    """Returns for every recipe the words whose key it has, and prints which are left out where: a recipe that samples
+    has keys that one without samples lacks. A word that fits no recipe stays with all of them, to be refused.
+
+    Raises UserError for a recipe that there is not.
+    """
+    chosen = [word for word in words if word.partition("=")[0] in GROUPS]
+    keys = {
+        recipe: keys_of_nodes(
+            overrides.sweep([f"recipe={recipe}", *chosen])[0], arguments.config_dir, arguments.plugins
+        )
+        for recipe in recipes
+    }
+    each: dict[str, list[str]] = {recipe: [] for recipe in recipes}
+    for word in words:
+        fits = [recipe for recipe in recipes if _has(keys[recipe], word.lstrip("+~").partition("=")[0])] or recipes
+        for recipe in fits:
+            each[recipe].append(word)
+        if lack := [recipe for recipe in recipes if recipe not in fits]:
+            print(f"{word} is left out of {', '.join(lack)}: no such key there")
+    return each
+
+
+def _has(keys: dict[str, list[str]], key: str) -> bool:
+    node, _, field = key.partition(".")
+    return node not in keys or not field or field.partition(".")[0] in keys[node]

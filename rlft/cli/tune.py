@@ -31,22 +31,22 @@ class Tuned:
 
 
 def tune(
-    arguments: Arguments, recipes: list[str], values: list[str], words: list[str], seed: int, launcher: list[str]
+    arguments: Arguments, recipes: dict[str, list[str]], values: list[str], seed: int, launcher: list[str]
 ) -> list[Tuned]:
     """Returns the values to take with each recipe: those of the highest accuracy on the validation questions, the first
     of equal ones.
 
     Args:
-        arguments: of the command. recipes: their names.
+        arguments: of the command. recipes: by name, the words of all runs of it.
         values: sweeps, e.g. ["trainer.learning_rate=1e-4,3e-4"]; every combination is tried with every recipe, once.
-        words: of all runs. seed: of the trials, which no run of the comparison has.
+        seed: of the trials, which no run of the comparison has.
         launcher: words that choose who runs them.
 
     Raises:
         RunError: no trial of a recipe came to its end.
     """
     jobs = []
-    for recipe in recipes:
+    for recipe, words in recipes.items():
         typed = [f"recipe={recipe}", f"seed={seed}", *words, "data.evaluate_on=validation", *values]
         jobs += [(recipe, job) for job in plan_jobs(arguments, typed, fixed={*words, "data.evaluate_on=validation"})]
     print(f"tuning: {len(jobs)} runs, evaluated on validation questions")

@@ -52,10 +52,7 @@ def compose(
         _require_recipe(typed, config_dir)
     elif "recipe" not in typed:
         lines.append("~recipe")
-    for line in lines:
-        group, _, name = line.partition("=")
-        if group in groups.GROUPS:
-            groups.require_option(group, name.strip("'\""), config_dir)
+    _require_options(lines, config_dir)
     raw, choices = load(lines, config_dir)
     if own := [key for key in ("recipe", "method") if key in raw]:
         raise UserError(f"{own[0]} is not a value of a recipe: choose with recipe=NAME and algorithm=NAME")
@@ -78,6 +75,27 @@ def algorithm_fields(config_dir: Path | None, trusted: frozenset[str]) -> dict[s
         for field in field_names(cls):
             owners.setdefault(field, []).append(name)
     return owners
+
+
+def keys_of_nodes(choices: list[str], config_dir: Path | None, plugins: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the keys that each node has room for under some choices (`recipe=NAME`, `data=online`); values are not
+    looked at. Raises UserError for a choice that there is not."""
+    lines = overrides.single(choices)
+    _require_options(lines, config_dir)
+    raw, _ = load(lines, config_dir)
+    trusted = trusted_packages(plugins)
+    return {
+        group: field_names(load_class(raw[group].get("_target_"), base, group, trusted))
+        for group, base in BASES.items()
+        if isinstance(raw.get(group), dict)
+    }
+
+
+def _require_options(lines: list[str], config_dir: Path | None) -> None:
+    for line in lines:
+        group, _, name = line.partition("=")
+        if group in groups.GROUPS:
+            groups.require_option(group, name.strip("'\""), config_dir)
 
 
 def _require_recipe(typed: frozenset[str], config_dir: Path | None) -> None:
