@@ -157,10 +157,15 @@ def test_estimates_are_those_reckoned_by_hand() -> None:
     assert (metrics["pass_rate/0"], metrics["pass_rate/1"]) == (pytest.approx(5 / 8), pytest.approx(1 / 4))
 
 
+def test_measured_pass_rates_that_are_all_alike_have_jeffreys_prior() -> None:
+    curriculum = bound(Adaptive(measure=4), pool([0] * 3, measure=lambda queries, count: [0.0, 0.0, 0.0]))
+    assert curriculum.pass_rates()[1].tolist() == pytest.approx([0.1] * 3)
+
+
 def test_measured_pass_rates_are_the_prior() -> None:
-    """0, 4 and 4 of 4 right: the buckets' means are (0 + 1)/6 and (4 + 1)/6."""
+    """0, 4 and 4 of 4 right, as unlike as can be: a + b = 1/9 around 2/3, so (0 + 2/27)/(4 + 1/9) and so on."""
     curriculum = bound(Adaptive(measure=4), pool([0] * 3, measure=lambda queries, count: [0.0, 1.0, 1.0]))
-    assert curriculum.pass_rates()[1].tolist() == pytest.approx([1 / 6, 5 / 6, 5 / 6])
+    assert curriculum.pass_rates()[1].tolist() == pytest.approx([2 / 111, 110 / 111, 110 / 111])
 
 
 def test_what_is_not_drawn_any_more_is_forgotten() -> None:

@@ -26,8 +26,8 @@ class Adaptive(Weighted):
         p_bucket = (prior·m + right_bucket) / (prior + total_bucket)
         p_query  = (shrinkage·p_bucket + right_query) / (shrinkage + total_query)
 
-    m is 1/2, or where pass rates were measured, the bucket's mean of (right + 1)/(measure + 2). A question that was
-    never drawn has its bucket's p. A bucket that is not drawn any more returns to m, and so is tried again. The
+    m is 1/2, or where pass rates were measured, the bucket's mean of `expected_rates`. A question that was never drawn
+    has its bucket's p. A bucket that is not drawn any more returns to m, and so is tried again. The
     probability of a question is (1 - floor)·p(1-p)/Σp(1-p) + floor/N.
 
     Without a column, a measure or levels there is one bucket, and only what comes again is told apart.
@@ -71,10 +71,9 @@ class Adaptive(Weighted):
         self._middle = torch.full((buckets,), 0.5, dtype=torch.float64)
         self._places = {pool.queries[row].id: place for place, row in enumerate(self._rows)}
         if self._measured is not None:
-            shares = torch.tensor(self._measured, dtype=torch.float64)
-            smooth = (shares * self.measure + 1) / (self.measure + 2)
+            rates = expected_rates(torch.tensor(self._measured, dtype=torch.float64), self.measure)
             sizes = torch.bincount(self._buckets, minlength=buckets)
-            self._middle = torch.bincount(self._buckets, smooth, minlength=buckets) / sizes
+            self._middle = torch.bincount(self._buckets, rates, minlength=buckets) / sizes
 
     def pass_rates(self) -> tuple[Tensor, Tensor]:
         """Returns the estimates of each bucket and of each row, float64."""
@@ -122,3 +121,28 @@ class Adaptive(Weighted):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._step, self._seen = state["step"], {key: list(entry) for key, entry in state["queries"].items()}
         self._counts = torch.tensor(state["buckets"], dtype=torch.float64)
+
+
+def expected_rates(shares: Tensor, answers: int) -> Tensor:
+    """Returns what the pass rate of each question may be expected to be after some answers, float64.
+
+    A question of which no answer was right is not one in (answers + 2): where most are hopeless it probably is too. The
+    pass rates are taken as draws from a Beta distribution that is fitted to the mean and the variance of the shares
+    (empirical Bayes; moments of the beta-binomial: Kleinman 1973), and these are its posterior means.
+
+    Args:
+        shares: right answers to each question, from 0 to 1, float64. answers: how many each got.
+
+    >>> expected_rates(torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=torch.float64), 8)  # all or nothing
+    tensor([0.0034, 0.0034, 0.0034, 0.9897], dtype=torch.float64)
+    >>> expected_rates(torch.tensor([0.25, 0.5, 0.75], dtype=torch.float64), 4)  # no more than chance makes
+    tensor([0.4903, 0.5000, 0.5097], dtype=torch.float64)
+    """
+    mean = shares.mean()
+    chance = mean * (1 - mean)
+    if chance == 0 or answers < 2 or len(shares) < 2:
+        return (shares * answers + 0.5) / (answers + 1)  # Jeffreys' prior: there is nothing to fit
+    # Var(share) = mean(1 - mean)·(1 + (answers - 1)·rho)/answers, with rho = 1/(a + b + 1).
+    rho = (shares.var() * answers / chance - 1) / (answers - 1)
+    weight = 1 / rho.clamp(0.01, 0.9) - 1  # a + b; a few questions do not tell more than that
+    return (shares * answers + mean * weight) / (answers + weight)
