@@ -9,13 +9,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlft.algorithms import (
+    CISPO,
     DPO,
     GAE,
+    IPO,
     K2,
     K3,
+    ORPO,
+    RPO,
+    SAPO,
     ConstantLength,
     GroupCentred,
     GroupNormalised,
+    Hinge,
     KLInReward,
     LeaveOneOut,
     NoKL,
@@ -23,10 +29,14 @@ from rlft.algorithms import (
     PolicyGradient,
     PPOClip,
     RewardAdvantage,
+    RobustDPO,
     SequenceSum,
+    SimPO,
     StepNormalised,
     Sum,
+    Tapered,
     TokenMean,
+    TokenWhitened,
     WeightedLikelihood,
 )
 from rlft.base import Algorithm, Batch
@@ -38,6 +48,12 @@ METHODS: dict[str, Algorithm] = {
     "sft by tokens": WeightedLikelihood(TokenMean()),
     "dpo": DPO(beta=0.3),
     "dpo, smoothed": DPO(beta=0.3, label_smoothing=0.2),
+    "ipo": IPO(beta=0.3),
+    "hinge": Hinge(beta=0.7),
+    "robust": RobustDPO(beta=0.3, flipped=0.2),
+    "rpo": RPO(beta=0.3, label_smoothing=0.1, alpha=0.7),
+    "simpo": SimPO(beta=2.0, gamma=0.5),
+    "orpo": ORPO(weight=0.4),
     "ppo": PolicyGradient(GAE(0.9, 0.8, True), CLIP, KLInReward(), 0.05),
     "ppo without KL": PolicyGradient(GAE(1.0, 0.95, False), CLIP, NoKL(), 0.0),
     "grpo": PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04),
@@ -49,6 +65,10 @@ METHODS: dict[str, Algorithm] = {
     "gspo": PolicyGradient(GroupNormalised(), PPOClip(0.05, 0.06, "geometric"), K3(), 0.0),
     "grpo_process": PolicyGradient(StepNormalised(), CLIP, K3(), 0.04),
     "grpo_process, KL in the reward": PolicyGradient(StepNormalised(scale="batch"), CLIP, KLInReward(), 0.1),
+    "cispo": PolicyGradient(GroupNormalised(), CISPO(0.1, 0.2), NoKL(), 0.0, TokenMean()),
+    "sapo": PolicyGradient(GroupNormalised(), SAPO(1.0, 1.5), K3(), 0.04),
+    "topr": PolicyGradient(RewardAdvantage(), Tapered(), K3(), 0.0, SequenceSum()),
+    "reinforce_pp": PolicyGradient(TokenWhitened(), CLIP, KLInReward(), 0.1, TokenMean()),
     "reinforce": PolicyGradient(RewardAdvantage(), NoSurrogate(), K3(), 0.1, SequenceSum()),
 }
 by_name = pytest.mark.parametrize("name", METHODS)

@@ -5,13 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from rlft.algorithms import PolicyGradient, Preference, WeightedLikelihood
+from rlft.algorithms import Formula, PolicyGradient, Preference, WeightedLikelihood
 from rlft.base import UserError
 from rlft.data import Offline, Online, Pairs, Recorded
 from rlft.recipe import build, compose, read_data
 from rlft.recipe.groups import GROUPS, options, shipped, summary_line
 
+PAIRED = ("dpo", "ipo", "hinge", "robust", "rpo", "simpo", "orpo")
+SAMPLED = ("dr_grpo", "dapo", "rloo", "reinforce_pp", "gspo", "cispo", "sapo", "max_rl", "topr", "formula")
 SOURCES = {
+    **dict.fromkeys(SAMPLED, Online),
     "sft": Recorded,
     "rft": Offline,
     "online_rft": Online,
@@ -20,10 +23,12 @@ SOURCES = {
     "grpo_process": Online,
 }
 ALGORITHMS = {
+    **dict.fromkeys(SAMPLED, PolicyGradient),
+    **dict.fromkeys(PAIRED, Preference),
+    "formula": Formula,
     "sft": WeightedLikelihood,
     "rft": WeightedLikelihood,
     "online_rft": WeightedLikelihood,
-    "dpo": Preference,
     "ppo": PolicyGradient,
     "grpo": PolicyGradient,
     "grpo_process": PolicyGradient,
@@ -37,7 +42,7 @@ PAIRS = [{"prompt": "What is 3 * 4?", "chosen": "12", "rejected": "7"}]
 
 def test_the_recipes_are_these() -> None:
     assert set(options("recipe")) == {
-        *(f"{method}_math" for method in ("sft", "rft", "online_rft", "dpo", "ppo", "grpo")),
+        *(f"{method}_math" for method in ("sft", "rft", "online_rft", "ppo", "grpo", *PAIRED, *SAMPLED)),
         "grpo_mixed",
         *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo")),
         *(f"{method}_steps" for method in ("rft", "online_rft", "grpo", "grpo_process")),
@@ -56,7 +61,7 @@ def test_a_recipe_is_sound(name: str, tmp_path: Path) -> None:
     composed = compose(words)
     plan = build(composed.config, tmp_path / "run")
     read_data(plan)
-    source = {"dpo": Pairs if task == "gsm8k" else Offline}.get(method) or SOURCES[method]
+    source = Pairs if name == "dpo_gsm8k" else Offline if method in PAIRED else SOURCES[method]
     assert type(plan.source) is source
     assert isinstance(plan.algorithm, ALGORITHMS[method])
     assert plan.recipe == name

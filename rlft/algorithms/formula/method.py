@@ -1,0 +1,121 @@
+"""A method of one's own in one line: the coefficient as text."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from rlft.algorithms.advantage import Advantage
+from rlft.algorithms.checks import annotated, check_number
+from rlft.algorithms.formula.evaluate import Nought
+from rlft.algorithms.formula.expression import Expression
+from rlft.algorithms.formula.vocabulary import FUNCTIONS, NAMES
+from rlft.algorithms.group_advantage import GroupNormalised
+from rlft.algorithms.reduction import Reduction, SequenceMean
+from rlft.base import Algorithm, Atom, Batch, UserError
+
+
+@dataclass(frozen=True)
+class Formula(Algorithm):
+    """GC is what the text says, e.g. "advantage * clip(ratio, 0.8, 1.2) - beta * log_ratio_ref".
+
+    Names are values of each token (advantage, logp, logp_old, logp_ref, ratio, log_ratio, ratio_ref, log_ratio_ref,
+    value, returns), of each completion (reward, length), and numbers (beta, eps_low, eps_high and those of
+    `constants`). Functions: clip, minimum, maximum, exp, log, sigmoid, tanh, abs, where, sg; mean_over_tokens and
+    sum_over_tokens, which give one value a completion; group_mean and group_std of such values, which keep groups
+    whole. What is not among them is refused. Annotations are computed as far as their names occur.
+
+    Attributes:
+        coefficient: the text.
+        objective: the text of a function of logp whose gradient it is meant to be, Σ over trained tokens of w times it,
+            for proof only; `sg(x)` is x without a gradient. Empty: none.
+        beta, eps_low, eps_high: numbers of these names. constants: others.
+        advantage: what `advantage` is. reduction: the weight of tokens.
+
+    >>> from rlft.testing import make_batch
+    >>> batch = make_batch(queries=1, samples=2, length=1, holes=False, rewards=torch.tensor([1.0, 0.0]))
+    >>> signed = Formula("reward - constant", constants={"constant": 0.5})
+    >>> signed.coefficient(signed.prepare(batch), batch.logp_ref)
+    tensor([[ 0.5000],
+            [-0.5000]], dtype=torch.float64)
+    """
+
+    # Called as Algorithm's methods are: an Expression is text and function.
+    coefficient: str = "advantage"  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
+    objective: str = ""  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
+    beta: float = 0.0
+    eps_low: float = 0.2
+    eps_high: float = 0.2
+    constants: dict[str, float] = field(default_factory=dict[str, float])
+    advantage: Advantage = GroupNormalised()  # noqa: RUF009
+    # The part is called as Algorithm's method is.
+    reduction: Reduction = SequenceMean()  # noqa: RUF009  # pyright: ignore[reportIncompatibleMethodOverride]
+
+    def __post_init__(self) -> None:
+        for key in ("beta", "eps_low", "eps_high"):
+            check_number(key, getattr(self, key), 0)
+        numbers = {"beta": self.beta, "eps_low": self.eps_low, "eps_high": self.eps_high}
+        for name in self.constants:
+            if name in {*numbers, *NAMES, *FUNCTIONS} or not name.isidentifier():
+                raise UserError(f"algorithm.constants.{name}: expected a word that does not have a meaning yet")
+        numbers |= self.constants
+        read = Expression(self.coefficient, "algorithm.coefficient", numbers)
+        object.__setattr__(self, "coefficient", read)
+        object.__setattr__(self, "objective", Objective(self.objective, "algorithm.objective", numbers))
+        if read.names & {"value", "returns"} and "critic" not in self.advantage.needs:
+            raise UserError(
+                "algorithm.coefficient: value and returns are a critic's, which learns from GAE's advantages: type "
+                "algorithm.advantage._target_=rlft.algorithms.GAE"
+            )
+
+    @property
+    def _read(self) -> Expression:
+        """The coefficient as what it is after __post_init__."""
+        assert isinstance(self.coefficient, Expression)
+        return self.coefficient
+
+    @property
+    def atom(self) -> Atom:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """See Algorithm: groups stay whole where their statistics are part of the coefficient."""
+        return "group" if self._read.functions & {"group_mean", "group_std"} else "completion"
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """See Algorithm: what the names stand for."""
+        own = frozenset[str]().union(*(NAMES[name].needs for name in self._read.names))
+        return own | self.advantage.needs if self._read.names & {"advantage", "returns", "value"} else own
+
+    @property
+    def formula(self) -> str:
+        """See Algorithm."""
+        return f"GC = {self.coefficient}, w = {self.reduction.formula}"
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Fills `advantage` if the text speaks of it."""
+        if not self._read.names & {"advantage", "returns", "value"}:
+            return batch
+        return self.advantage.fill(
+            batch, torch.zeros(batch.mask.shape, dtype=batch.reward.dtype, device=batch.mask.device)
+        )
+
+    def vanishes(self, batch: Batch) -> Bool[Tensor, " B"]:
+        """See Algorithm: rows in which a factor of every term is 0."""
+        return Nought(self._read.numbers, batch).visit(self._read.body)
+
+
+class Objective(Expression):
+    """The text of an objective; empty is none."""
+
+    def __new__(cls, text: str, key: str, numbers: Mapping[str, float]) -> "Objective":
+        """See Expression."""
+        return super().__new__(cls, text, key, numbers) if text else str.__new__(cls, "")
+
+    def __getnewargs__(self) -> tuple[str, str, Mapping[str, float]]:
+        """See Expression."""
+        return str(self), "algorithm.objective", self.numbers if self else {}
+
+    def __call__(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Returns Σ w times the text's value."""
+        return (annotated(batch.weight, "weight") * super().__call__(batch, logp)).sum() if self else None

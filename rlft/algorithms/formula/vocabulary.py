@@ -1,0 +1,117 @@
+"""What the text of a coefficient may speak of: names of values, and functions."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rlft import ops
+from rlft.algorithms.checks import annotated
+from rlft.base import Batch
+
+Kind = Literal["number", "row", "token"]
+"""One value in all; one of each completion, [B, 1]; one of each token, [B, T]. In this order: the greater one wins."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A value of the batch.
+
+    Attributes:
+        kind: its shape. read: from the batch and log π [B, T] to the value. needs: the annotations it reads.
+        depends: whether it depends on log π, so that it is not known before a row is run.
+    """
+
+    kind: Kind
+    read: Callable[[Batch, Tensor], Tensor]
+    needs: frozenset[str] = frozenset()
+    depends: bool = False
+
+
+def _log_ratio(batch: Batch, logp: Tensor) -> Tensor:
+    return ops.masked(logp - _logp_old(batch, logp), batch.mask)
+
+
+def _logp_old(batch: Batch, logp: Tensor) -> Tensor:
+    """log π_old, which is log π itself where a batch gets one step."""
+    return ops.masked(logp.detach() if batch.logp_old is None else batch.logp_old, batch.mask)
+
+
+def _logp_ref(batch: Batch, logp: Tensor) -> Tensor:
+    return ops.masked(annotated(batch.logp_ref, "logp_ref"), batch.mask)
+
+
+def _log_ratio_ref(batch: Batch, logp: Tensor) -> Tensor:
+    return ops.masked(logp, batch.mask) - _logp_ref(batch, logp)
+
+
+def _field(name: str) -> Callable[[Batch, Tensor], Tensor]:
+    return lambda batch, logp: ops.masked(annotated(getattr(batch, name), name).to(logp.dtype), batch.mask)
+
+
+REFERENCE, CRITIC = frozenset({"reference"}), frozenset({"critic"})
+NAMES: dict[str, Name] = {
+    "advantage": Name("token", _field("advantage")),
+    "reward": Name("row", lambda batch, logp: batch.reward.to(logp.dtype)[:, None]),
+    "length": Name("row", lambda batch, logp: ops.lengths(batch.mask).to(logp.dtype)[:, None]),
+    "logp": Name("token", lambda batch, logp: ops.masked(logp, batch.mask), depends=True),
+    "logp_old": Name("token", _logp_old, depends=True),
+    "logp_ref": Name("token", _logp_ref, REFERENCE),
+    "log_ratio": Name("token", _log_ratio, depends=True),
+    "ratio": Name("token", lambda batch, logp: _log_ratio(batch, logp).exp(), depends=True),
+    "log_ratio_ref": Name("token", _log_ratio_ref, REFERENCE, depends=True),
+    "ratio_ref": Name("token", lambda batch, logp: _log_ratio_ref(batch, logp).exp(), REFERENCE, depends=True),
+    "value": Name("token", _field("value"), CRITIC),
+    "returns": Name("token", _field("returns"), CRITIC),
+}
+"""Log-probabilities are in nats, ratios π/π_old and π/π_ref; |o| of `length` counts trained tokens."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of values.
+
+    Attributes:
+        arguments: how many. apply: takes the batch, then the values.
+        over: "" works value by value; "tokens" takes one value a token and gives one a completion; "group" takes and
+            gives one a completion.
+        keeps_nought: whether it is 0 where all its values are.
+    """
+
+    arguments: int
+    apply: Callable[..., Tensor]
+    over: Literal["", "tokens", "group"] = ""
+    keeps_nought: bool = False
+
+
+def _rows(values: Tensor, batch: Batch) -> Tensor:
+    return values.expand(len(batch), 1)[:, 0]
+
+
+def _group_mean(batch: Batch, values: Tensor) -> Tensor:
+    return (ops.group_sum(_rows(values, batch), batch.group) / ops.group_size(batch.group))[:, None]
+
+
+def _group_std(batch: Batch, values: Tensor) -> Tensor:
+    return ops.group_std(_rows(values, batch), batch.group)[:, None]
+
+
+FUNCTIONS: dict[str, Function] = {
+    "clip": Function(3, lambda _, value, low, high: torch.minimum(torch.maximum(value, low), high)),
+    "minimum": Function(2, lambda _, one, other: torch.minimum(one, other), keeps_nought=True),
+    "maximum": Function(2, lambda _, one, other: torch.maximum(one, other), keeps_nought=True),
+    "exp": Function(1, lambda _, value: value.exp()),
+    "log": Function(1, lambda _, value: value.log()),
+    "sigmoid": Function(1, lambda _, value: value.sigmoid()),
+    "tanh": Function(1, lambda _, value: value.tanh(), keeps_nought=True),
+    "abs": Function(1, lambda _, value: value.abs(), keeps_nought=True),
+    "where": Function(3, lambda _, condition, then, otherwise: torch.where(condition, then, otherwise)),
+    "sg": Function(1, lambda _, value: value.detach(), keeps_nought=True),
+    "mean_over_tokens": Function(1, lambda batch, value: ops.row_mean(value, batch.mask)[:, None], "tokens", True),
+    "sum_over_tokens": Function(1, lambda batch, value: ops.row_sum(value, batch.mask)[:, None], "tokens", True),
+    "group_mean": Function(1, _group_mean, "group"),
+    "group_std": Function(1, _group_std, "group"),
+}
+"""`sg` stops the gradient, which only an objective has; `group_std` has Bessel's correction."""
