@@ -8,7 +8,13 @@ from torch import Tensor
 
 from rlft.base import Algorithm, Batch
 
-ANNOTATIONS = {"reference": "logp_ref", "old": "logp_old", "critic": "value", "steps": "step_reward"}
+ANNOTATIONS = {
+    "reference": "logp_ref",
+    "old": "logp_old",
+    "critic": "value",
+    "steps": "step_reward",
+    "kl_full": "kl_full",
+}
 """The batch's field that each annotation of `Algorithm.needs` fills."""
 
 
@@ -33,7 +39,7 @@ def make_batch(
         holes: see above.
         rewards: [B]; drawn from a normal distribution if None.
         needs: the annotations to fill: "reference" (`logp_ref`), "old" (`logp_old`), "critic" (`value`), "steps"
-            (`step_reward`, and `step_end` at some trained tokens of most rows).
+            (`step_reward`, and `step_end` at some trained tokens of most rows), "kl_full" (`kl_full`).
 
     >>> make_batch(queries=2, samples=3).completion_ids.shape
     torch.Size([6, 6])

@@ -70,7 +70,7 @@ class SimPO(Preference):
     """
 
     relative: ClassVar[bool] = False
-    averaged: ClassVar[bool] = True
+    averaged = True
 
     beta: float
     gamma: float
@@ -105,7 +105,7 @@ class ORPO(Preference):
     """
 
     relative: ClassVar[bool] = False
-    averaged: ClassVar[bool] = True
+    averaged = True
 
     weight: float
 

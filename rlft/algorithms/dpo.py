@@ -23,6 +23,7 @@ class DPO(Preference):
     Attributes:
         beta: β, how strongly π_θ is held to π_ref; above 0.
         label_smoothing: ε, in [0, 0.5].
+        averaged: h of means over tokens instead of sums.
 
     >>> import torch
     >>> from rlft.testing import make_batch
@@ -35,6 +36,7 @@ class DPO(Preference):
 
     beta: float
     label_smoothing: float = 0.0
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         check_number("beta", self.beta, 0, above=True)
@@ -61,7 +63,7 @@ class IPO(Preference):
     """GC = ±2(1/(2β) - h), the gradient of -(h - 1/(2β))² (IPO, arXiv 2310.12036, Eq. 17).
 
     The margin is led to 1/(2β), above 0, and no further, where DPO's grows without end on pairs that are always alike.
-    h is of sums over tokens, as there; some implementations take means.
+    h is of sums over tokens, or with `averaged` of means, as in its authors' experiments.
 
     >>> from rlft.testing import make_batch
     >>> batch = make_batch(queries=1, samples=2, length=1, holes=False, rewards=torch.tensor([1.0, 0.0]))
@@ -71,6 +73,7 @@ class IPO(Preference):
     """
 
     beta: float
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         check_number("beta", self.beta, 0, above=True)
@@ -91,12 +94,8 @@ class IPO(Preference):
 
 @dataclass(frozen=True)
 class Hinge(Preference):
-    """GC = ±β where βh < 1 and 0 elsewhere, the gradient of -max(0, 1 - βh) (SLiC's loss on log-ratios, as in RSO,
-    arXiv 2309.06657, section 3.3).
-
-    Attributes:
-        beta: β, above 0.
-    """
+    """GC = ±β where βh < 1 and 0 elsewhere, the gradient of -max(0, 1 - βh), β above 0 (SLiC's loss on log-ratios, as
+    in RSO, arXiv 2309.06657, section 3.3)."""
 
     beta: float
 

@@ -26,7 +26,7 @@ class Preference(Algorithm):
 
     atom: ClassVar[Atom] = "group"
     relative: ClassVar[bool] = True
-    averaged: ClassVar[bool] = False
+    averaged: bool = False
 
     @abstractmethod
     def value(self, margin: Float[Tensor, "..."]) -> Float[Tensor, "..."]:

@@ -25,7 +25,8 @@ class Batch:
         step_reward, step_end: [B, T], the reward given at a step's last token, and where those are (bool). What stands
             in `step_reward` elsewhere is not read.
         weight: [B, T], the normaliser.
-        logp_old, logp_ref, logp_sampled: [B, T] nats. value: [B, T], V of the state before o_t.
+        logp_old, logp_ref, logp_sampled: [B, T] nats. kl_full: [B, T], KL(π_θ ‖ π_ref) of the distribution that o_t was
+            drawn from, over the whole vocabulary, nats. value: [B, T], V of the state before o_t.
         advantage, returns: [B, T].
         row: [B] long, each row's number in the whole batch, so that a part can be traced back.
     """
@@ -44,6 +45,7 @@ class Batch:
     logp_old: Tensor | None = None
     logp_ref: Tensor | None = None
     logp_sampled: Tensor | None = None
+    kl_full: Tensor | None = None
     value: Tensor | None = None
     advantage: Tensor | None = None
     returns: Tensor | None = None

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlft import ops
 from rlft.base import Atom, Batch, Role
 from rlft.base.processes import Processes
 from rlft.models.adapter import has_adapter, only
 from rlft.models.load import REFERENCE
-from rlft.models.policy import Policy
+from rlft.models.policy import CHUNK_NUMBERS, Policy
 from rlft.models.row_cache import RowCache
 
 
@@ -101,6 +102,37 @@ class ReferenceRole(Role):
         """Restores it; a checkpoint without one leaves the cache empty."""
         if self.cache is not None and state:
             self.cache.load_state_dict(state)
+
+
+class FullKLRole(Role):
+    """Fills `kl_full`: KL(π_θ ‖ π_ref) of every distribution that a trained token was drawn from, as π_θ is before the
+    batch's first optimiser step. Both models are run, and their logits are held a few rows at a time."""
+
+    def __init__(self, reference: Reference, tokens: int, atom: Atom, processes: Processes):
+        self.atom: Atom = atom
+        self.reference, self.tokens, self.processes = reference, tokens, processes
+
+    def annotate(self, batch: Batch) -> Batch:
+        """Returns the batch with the divergence [B, T], nats."""
+        policy = self.reference.policy
+        return batch.replace(
+            kl_full=over_processes(policy, batch, self.tokens, self.atom, self.processes, self._divergence)
+        )
+
+    def _divergence(self, batch: Batch) -> Tensor:
+        policy = self.reference.policy
+        batch = batch.to(policy.device)
+        hidden = policy.hidden(batch)
+        with self.reference.active() as reference:
+            other = reference.hidden(batch)
+        rows = max(16, CHUNK_NUMBERS // policy.base.get_output_embeddings().weight.shape[0])
+        parts: list[Tensor] = []
+        for of_policy, of_reference in zip(hidden.split(rows), other.split(rows), strict=True):
+            with self.reference.active() as reference:  # an adapter may be on the head as well
+                logits = reference.logits(of_reference)
+            parts.append(ops.full_kl(policy.logits(of_policy), logits))
+        blank = torch.zeros(batch.mask.shape, dtype=policy.score_dtype, device=policy.device)
+        return blank.masked_scatter(batch.mask, torch.cat(parts).to(blank.dtype))
 
 
 class OldPolicyRole(Role):

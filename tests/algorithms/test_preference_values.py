@@ -24,6 +24,13 @@ def test_ipo() -> None:
     near(coefficient(IPO(beta=0.5), PAIRS, LOGP), [1.2, 1.2], [-1.2, 0], [-3.2, 0], [3.2, 0], *TIE)
 
 
+def test_averages_instead_of_sums() -> None:
+    # Margins of means: 0.375 - 0.35 = 0.025 and -0.1 - 0.5 = -0.6; each token of two gets half.
+    method = IPO(beta=0.5, averaged=True)
+    near(coefficient(method, PAIRS, LOGP), [0.975, 0.975], [-1.95, 0], [-3.2, 0], [3.2, 0], *TIE)
+    assert "/|o|" in method.formula and "mean log(π/π_ref)" in method.formula
+
+
 def test_hinge() -> None:
     # βh = 2·0.4 and 2·(-0.6) are below 1, 3·0.4 is not
     near(coefficient(Hinge(beta=2.0), PAIRS, LOGP), [2, 2], [-2, 0], [-2, 0], [2, 0], *TIE)

@@ -12,7 +12,20 @@ from rlft.recipe import build, compose, read_data
 from rlft.recipe.groups import GROUPS, options, shipped, summary_line
 
 PAIRED = ("dpo", "ipo", "hinge", "robust", "rpo", "simpo", "orpo")
-SAMPLED = ("dr_grpo", "dapo", "rloo", "reinforce_pp", "gspo", "cispo", "sapo", "max_rl", "topr", "formula")
+SAMPLED = (
+    "ppo_note",
+    "grpo_note",
+    "dr_grpo",
+    "dapo",
+    "rloo",
+    "reinforce_pp",
+    "gspo",
+    "cispo",
+    "sapo",
+    "max_rl",
+    "topr",
+    "formula",
+)
 SOURCES = {
     **dict.fromkeys(SAMPLED, Online),
     "sft": Recorded,
@@ -22,8 +35,10 @@ SOURCES = {
     "grpo": Online,
     "grpo_process": Online,
 }
+NOTES = ("dpo_note", "ppo_note", "grpo_note")
 ALGORITHMS = {
     **dict.fromkeys(SAMPLED, PolicyGradient),
+    **dict.fromkeys(NOTES, Formula),
     **dict.fromkeys(PAIRED, Preference),
     "formula": Formula,
     "sft": WeightedLikelihood,
@@ -42,7 +57,7 @@ PAIRS = [{"prompt": "What is 3 * 4?", "chosen": "12", "rejected": "7"}]
 
 def test_the_recipes_are_these() -> None:
     assert set(options("recipe")) == {
-        *(f"{method}_math" for method in ("sft", "rft", "online_rft", "ppo", "grpo", *PAIRED, *SAMPLED)),
+        *(f"{method}_math" for method in ("sft", "rft", "online_rft", "ppo", "grpo", *PAIRED, *SAMPLED, "dpo_note")),
         "grpo_mixed",
         *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo")),
         *(f"{method}_steps" for method in ("rft", "online_rft", "grpo", "grpo_process")),
@@ -61,7 +76,7 @@ def test_a_recipe_is_sound(name: str, tmp_path: Path) -> None:
     composed = compose(words)
     plan = build(composed.config, tmp_path / "run")
     read_data(plan)
-    source = Pairs if name == "dpo_gsm8k" else Offline if method in PAIRED else SOURCES[method]
+    source = Pairs if name == "dpo_gsm8k" else Offline if method in (*PAIRED, "dpo_note") else SOURCES[method]
     assert type(plan.source) is source
     assert isinstance(plan.algorithm, ALGORITHMS[method])
     assert plan.recipe == name

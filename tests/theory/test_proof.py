@@ -91,6 +91,22 @@ def test_an_unbiased_method_goes_along_the_gradient() -> None:
     assert prove("none", Formula("0 * reward")).angle is None
 
 
+def test_the_note_s_divergence_is_a_baseline() -> None:
+    """KL(π(·|q, o_<t) ‖ π_ref) depends on the state alone: with w = m it moves nothing in expectation."""
+    model = Enumerable.draw()
+    kl = model.divergence(Enumerable.draw(seed=99))
+    assert kl.max() > 0.1 and kl[completions().index((2,))][1] == 0
+    with_kl, without = (
+        model.expectation(Formula("advantage - beta * kl_full", beta=beta, reduction=Sum()), 3) for beta in (1.0, 0.0)
+    )
+    assert torch.allclose(with_kl, without, atol=1e-12) and without.abs().max() > 0.01
+    k3, k2 = (
+        model.expectation(Formula(f"advantage + beta * ({pull})", beta=1.0, reduction=Sum()), 3)
+        for pull in ("1 / ratio_ref - 1", "-log_ratio_ref")
+    )
+    assert (k3 - without).abs().max() > 0.01 and (k2 - without).abs().max() > 0.01, "the exact terms do"
+
+
 @dataclass(frozen=True)
 class Broken(WeightedLikelihood):
     """SFT, broken in one way."""
@@ -156,7 +172,9 @@ def test_the_whole_shelf_holds(capsys: pytest.CaptureFixture[str]) -> None:
     status, result = verified(capsys, "all")
     assert status == 0 and result["status"] == "ok" and len(result["methods"]) >= 22
     proved = {m["name"] for m in result["methods"] if m["checks"][0]["error"] is not None}
-    assert {m["name"] for m in result["methods"]} - proved == {"formula"}, "all others have an objective"
+    assert {m["name"] for m in result["methods"]} - proved == {"formula", "dpo_note", "ppo_note", "grpo_note"}, (
+        "all others have an objective"
+    )
 
 
 def test_a_formula_is_held_against_its_objective(capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,10 +63,12 @@ NAMES: dict[str, Name] = {
     "ratio": Name("token", lambda batch, logp: _log_ratio(batch, logp).exp(), depends=True),
     "log_ratio_ref": Name("token", _log_ratio_ref, REFERENCE, depends=True),
     "ratio_ref": Name("token", lambda batch, logp: _log_ratio_ref(batch, logp).exp(), REFERENCE, depends=True),
+    "kl_full": Name("token", _field("kl_full"), frozenset({"kl_full"})),
     "value": Name("token", _field("value"), CRITIC),
     "returns": Name("token", _field("returns"), CRITIC),
 }
-"""Log-probabilities are in nats, ratios π/π_old and π/π_ref; |o| of `length` counts trained tokens."""
+"""Log-probabilities are in nats, ratios π/π_old and π/π_ref; `kl_full` is KL(π ‖ π_ref) over the whole vocabulary, as
+it was before the batch's first step; |o| of `length` counts trained tokens."""
 
 
 @dataclass(frozen=True)

@@ -65,16 +65,24 @@ class Enumerable:
     def expectation(self, algorithm: Algorithm, samples: int) -> Tensor:
         """Returns E[Σ w·GC·∇log π] [prefixes · words] over all groups of so many completions of one query, each a batch
         of its own, drawn from π itself (so that ρ = 1); π_ref is another model, and values are 0."""
-        logp, other, scores = self.logp, Enumerable.draw(seed=99).logp, self.scores
+        reference = Enumerable.draw(seed=99)
+        logp, logp_ref, kl, scores = self.logp, reference.logp, self.divergence(reference), self.scores
         chance, total = self.probability, torch.zeros(WORDS * WORDS, dtype=torch.float64)
         for drawn in itertools.product(range(len(completions())), repeat=samples):
             rows = torch.tensor(drawn)
-            batch = algorithm.prepare(self._batch(rows, other[rows], logp[rows]))
+            batch = algorithm.prepare(self._batch(rows, logp_ref=logp_ref[rows], logp_old=logp[rows], kl_full=kl[rows]))
             update = algorithm.reduction(batch.mask, batch.group) * algorithm.coefficient(batch, logp[rows])
             total += chance[rows].prod() * torch.einsum("gt,gtd->d", update, scores[rows])
         return total
 
-    def _batch(self, rows: Tensor, logp_ref: Tensor, logp_old: Tensor) -> Batch:
+    def divergence(self, other: "Enumerable") -> Tensor:
+        """Returns KL(π ‖ another model's) of the distribution of each token [completions, tokens], nats."""
+        p, q = self.logits.log_softmax(1), other.logits.log_softmax(1)
+        of_prefix = (p.exp() * (p - q)).sum(1)
+        rows = [[of_prefix[prefix] for prefix, _ in steps(c)] for c in completions()]
+        return torch.stack([torch.stack([*row, *[p.new_zeros(())] * (LIMIT - len(row))]) for row in rows])
+
+    def _batch(self, rows: Tensor, **annotations: Tensor) -> Batch:
         mask = mask_of_all()[rows]
         reward = self.reward[rows]
         last = mask & (mask.cumsum(1) == mask.sum(1, keepdim=True))
@@ -89,8 +97,7 @@ class Enumerable:
             reward=reward,
             step_reward=reward[:, None] * last,
             step_end=last,
-            logp_ref=logp_ref,
-            logp_old=logp_old,
+            **annotations,
             value=torch.zeros(mask.shape, dtype=torch.float64),
         )
 
