@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import trl
 from torch import Tensor
 
 from rlft.algorithms import (
@@ -31,7 +32,6 @@ from rlft.algorithms import (
 from rlft.base import Algorithm, Batch
 from rlft.testing import make_batch
 
-trl = pytest.importorskip("trl")
 TOKEN, GEOMETRIC = PPOClip(0.2, 0.28), PPOClip(0.1, 0.2, "geometric")
 POLICY_GRADIENTS: dict[str, tuple[PolicyGradient, dict[str, Any]]] = {
     "grpo": (PolicyGradient(GroupNormalised(), TOKEN, K3(), 0.04), {"loss_type": "grpo", "beta": 0.04}),
