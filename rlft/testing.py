@@ -14,6 +14,7 @@ ANNOTATIONS = {
     "critic": "value",
     "steps": "step_reward",
     "kl_full": "kl_full",
+    "mismatched": "mismatched",
 }
 """The batch's field that each annotation of `Algorithm.needs` fills."""
 
@@ -39,7 +40,8 @@ def make_batch(
         holes: see above.
         rewards: [B]; drawn from a normal distribution if None.
         needs: the annotations to fill: "reference" (`logp_ref`), "old" (`logp_old`), "critic" (`value`), "steps"
-            (`step_reward`, and `step_end` at some trained tokens of most rows), "kl_full" (`kl_full`).
+            (`step_reward`, and `step_end` at some trained tokens of most rows), "kl_full" (`kl_full`),
+            "mismatched" (`mismatched`, of each row).
 
     >>> make_batch(queries=2, samples=3).completion_ids.shape
     torch.Size([6, 6])
@@ -57,8 +59,9 @@ def make_batch(
         attention = torch.arange(length) < lengths[:, None]
         mask = attention & (uniform(rows, length) < 0.75)
     drawn = torch.randn(rows, generator=draw, dtype=torch.float64)
+    shapes = {field: (rows,) if field == "mismatched" else (rows, length) for field in ANNOTATIONS.values()}
     annotations = {
-        field: 2 * uniform(rows, length) - (2.5 if field.startswith("logp") else 0.5) for field in ANNOTATIONS.values()
+        field: 2 * uniform(*shape) - (2.5 if field.startswith("logp") else 0.5) for field, shape in shapes.items()
     }
     ends = mask & (uniform(rows, length) < 0.5)
     return Batch(

@@ -7,6 +7,7 @@ from rlft.algorithms.dpo import DPO, IPO, Hinge, RobustDPO
 from rlft.algorithms.formula import Formula
 from rlft.algorithms.group_advantage import GroupCentred, GroupNormalised, LeaveOneOut, MeanRatio
 from rlft.algorithms.kl import K2, K3, KL, KLInReward, NoKL
+from rlft.algorithms.kto import KTO
 from rlft.algorithms.policy_gradient import PolicyGradient
 from rlft.algorithms.preference import Preference
 from rlft.algorithms.process import StepNormalised
@@ -24,6 +25,7 @@ __all__ = [
     "K2",
     "K3",
     "KL",
+    "KTO",
     "ORPO",
     "RPO",
     "SAPO",

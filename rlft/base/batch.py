@@ -27,6 +27,7 @@ class Batch:
         weight: [B, T], the normaliser.
         logp_old, logp_ref, logp_sampled: [B, T] nats. kl_full: [B, T], KL(π_θ ‖ π_ref) of the distribution that o_t was
             drawn from, over the whole vocabulary, nats. value: [B, T], V of the state before o_t.
+        mismatched: [B] nats, Σ_t log(π_θ/π_ref) of another query's completion after this row's prompt.
         advantage, returns: [B, T].
         row: [B] long, each row's number in the whole batch, so that a part can be traced back.
     """
@@ -47,6 +48,7 @@ class Batch:
     logp_sampled: Tensor | None = None
     kl_full: Tensor | None = None
     value: Tensor | None = None
+    mismatched: Tensor | None = None
     advantage: Tensor | None = None
     returns: Tensor | None = None
     row: Tensor | None = None

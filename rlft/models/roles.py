@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from rlft import ops
-from rlft.base import Atom, Batch, Role
+from rlft.base import Atom, Batch, Role, UserError
 from rlft.base.processes import Processes
 from rlft.models.adapter import has_adapter, only
 from rlft.models.load import REFERENCE
@@ -133,6 +133,47 @@ class FullKLRole(Role):
             parts.append(ops.full_kl(policy.logits(of_policy), logits))
         blank = torch.zeros(batch.mask.shape, dtype=policy.score_dtype, device=policy.device)
         return blank.masked_scatter(batch.mask, torch.cat(parts).to(blank.dtype))
+
+
+class MismatchedRole(Role):
+    """Fills `mismatched`: Σ_t log(π_θ/π_ref) of another query's completion after each row's prompt, as π_θ is before
+    the batch's first optimiser step. Rows take those of the next query in the batch, the last query's those of the
+    first."""
+
+    def __init__(self, reference: Reference, tokens: int, atom: Atom, processes: Processes):
+        self.atom: Atom = atom
+        self.reference, self.tokens, self.processes = reference, tokens, processes
+
+    def annotate(self, batch: Batch) -> Batch:
+        """Returns the batch with the sums [B]. Raises UserError if it holds one query alone."""
+        other = next_query(batch.group)
+        moved = batch.replace(**{name: getattr(batch, name)[other] for name in ("completion_ids", "attention", "mask")})
+        logp = score_rows(self.reference.policy, moved, self.tokens, self.atom, self.processes)
+        with self.reference.active() as reference:
+            logp_ref = score_rows(reference, moved, self.tokens, self.atom, self.processes)
+        return batch.replace(mismatched=ops.row_sum(logp - logp_ref, moved.mask))
+
+
+def next_query(group: Tensor) -> Tensor:
+    """Returns for each row [B] a row of the next query, none of the same.
+
+    Raises UserError if there is one query alone.
+
+    >>> next_query(torch.tensor([0, 0, 1, 2, 2]))
+    tensor([2, 2, 3, 0, 1])
+    """
+    starts = [row for row in range(len(group)) if row == 0 or group[row] != group[row - 1]]
+    if len(starts) == 1:
+        raise UserError(
+            "a completion is compared with another query's, and the batch has one query alone; type "
+            "trainer.prompts_per_step=2 or more"
+        )
+    ends = [*starts[1:], len(group)]
+    rows: list[int] = []
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        begin, stop = starts[(number + 1) % len(starts)], ends[(number + 1) % len(starts)]
+        rows += [begin + place % (stop - begin) for place in range(end - start)]
+    return torch.tensor(rows, device=group.device)
 
 
 class OldPolicyRole(Role):

@@ -3,9 +3,10 @@
 import math
 
 import pytest
+import torch
 from by_hand import batch, coefficient, near
 
-from rlft.algorithms import IPO, ORPO, RPO, Hinge, RobustDPO, SimPO
+from rlft.algorithms import IPO, KTO, ORPO, RPO, Hinge, RobustDPO, SimPO
 
 # Two pairs of completions of two tokens and one, and a tie. The margins of the summed log-ratios are
 # (0.5 + 0.25) - 0.35 = 0.4 and, the other way round, -0.1 - 0.5 = -0.6.
@@ -74,3 +75,24 @@ def test_orpo_of_certain_answers_has_an_end() -> None:
     pair = batch([[1], [1]], [1, 0], [0, 0])
     (better,), (worse,) = coefficient(ORPO(weight=0.5), pair, [[0.0], [0.0]])  # l = 0, 1 - P = 1e-6
     assert (better, worse) == (pytest.approx(1 + 0.25e6, rel=1e-5), pytest.approx(-0.25e6, rel=1e-5))
+
+
+def test_kto_against_the_point_that_the_batch_gives() -> None:
+    """Sums of log-ratios 0.75, 0.35 and 0.5; good, bad and (at 0.5) bad; z0 = (0.5 - 0.2 + 0.3)/3 = 0.2."""
+
+    def gate(x: float) -> float:
+        return math.exp(-x) / (1 + math.exp(-x)) ** 2
+
+    three = batch(
+        [[1, 1], [1, 0], [1, 0]], [1, 0, 0.5], [0, 1, 2], logp_ref=[[-1.5, -2.25], [-1.0, 7.0], [-1.5, 7.0]]
+    ).replace(mismatched=torch.tensor([0.5, -0.2, 0.3], dtype=torch.float64))
+    logp = [[-1.0, -2.0], [-0.65, -9.0], [-1.0, -9.0]]
+    method = KTO(beta=2.0, good=1.5, bad=0.5)
+    first, second, third = 3 * gate(2 * 0.55), -gate(2 * 0.15), -gate(2 * 0.3)
+    rows = coefficient(method, three, logp)
+    near([rows[0], [rows[1][0]], [rows[2][0]]], [first, first], [second], [third])
+    # Where π is less than π_ref on the mismatched, z0 is 0.
+    below = three.replace(mismatched=-torch.ones(3, dtype=torch.float64))
+    near(coefficient(method, below, logp)[:1], [3 * gate(2 * 0.75)] * 2)
+    weights = method.reduction(three.mask, three.group)
+    near(weights, [1 / 3, 1 / 3], [1 / 3, 0], [1 / 3, 0])

@@ -16,6 +16,7 @@ from rlft.algorithms import (
     DPO,
     IPO,
     K3,
+    KTO,
     SAPO,
     ConstantLength,
     GroupCentred,
@@ -181,3 +182,28 @@ def test_pairs(name: str, seed: int) -> None:
     (gradient,) = torch.autograd.grad(loss, leaf)
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(expected[order], -gradient, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_kto(seed: int) -> None:
+    algorithm = KTO(beta=0.3, good=1.2, bad=0.7)
+    batch = full(6, 1, seed, rewards=torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 0.0]))
+    logp = logp_near(batch)
+    expected, _ = ours(algorithm, batch, logp)
+    leaf = logp.clone().requires_grad_()
+    trainer = bare(
+        trl.KTOTrainer, beta=0.3, desirable_weight=1.2, undesirable_weight=0.7, loss_type="kto", calculate_KL=True,
+        precompute_ref_logps=True, _total_train_tokens=0, _tp_size=1,
+    )  # fmt: skip
+    blank = torch.zeros_like(leaf)
+    outputs = SimpleNamespace(log_probs=leaf * batch.mask, entropy=blank, mean_logits=blank, is_top1=blank > 0)
+    trainer._compute_kl_logps = lambda *_: batch.mismatched
+    assert batch.logp_ref is not None and batch.mismatched is not None
+    loss = trainer._compute_loss(lambda **_: outputs, {
+        "input_ids": torch.zeros(6, 6, dtype=torch.long), "attention_mask": torch.ones(6, 6),
+        "completion_mask": torch.cat([torch.zeros(6, 1), batch.mask], 1), "label": batch.reward > 0.5,
+        "ref_logps": (batch.logp_ref * batch.mask).sum(1), "ref_KL_logps": torch.zeros(6),
+    }, False)  # fmt: skip
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    assert expected.abs().max() > 1e-3 and batch.mismatched.mean() > 0
+    torch.testing.assert_close(expected, -gradient, rtol=0, atol=1e-9)

@@ -64,7 +64,8 @@ class Enumerable:
 
     def expectation(self, algorithm: Algorithm, samples: int) -> Tensor:
         """Returns E[Σ w·GC·∇log π] [prefixes · words] over all groups of so many completions of one query, each a batch
-        of its own, drawn from π itself (so that ρ = 1); π_ref is another model, and values are 0."""
+        of its own, drawn from π itself (so that ρ = 1); π_ref is another model; values and the
+        log-ratios of mismatched completions are 0."""
         reference = Enumerable.draw(seed=99)
         logp, logp_ref, kl, scores = self.logp, reference.logp, self.divergence(reference), self.scores
         chance, total = self.probability, torch.zeros(WORDS * WORDS, dtype=torch.float64)
@@ -99,6 +100,7 @@ class Enumerable:
             step_end=last,
             **annotations,
             value=torch.zeros(mask.shape, dtype=torch.float64),
+            mismatched=torch.zeros(len(rows), dtype=torch.float64),
         )
 
 
