@@ -63,7 +63,7 @@ class IPO(Preference):
     """GC = ±2(1/(2β) - h), the gradient of -(h - 1/(2β))² (IPO, arXiv 2310.12036, Eq. 17).
 
     The margin is led to 1/(2β), above 0, and no further, where DPO's grows without end on pairs that are always alike.
-    h is of sums over tokens, or with `averaged` of means, as in its authors' experiments.
+    h is of sums over tokens, or with `averaged` of means.
 
     >>> from rlft.testing import make_batch
     >>> batch = make_batch(queries=1, samples=2, length=1, holes=False, rewards=torch.tensor([1.0, 0.0]))
@@ -123,7 +123,7 @@ class RobustDPO(Preference):
 
     Attributes:
         beta: β, above 0.
-        flipped: ε, in [0, 0.5).
+        flipped: ε, in [0, 0.49].
     """
 
     beta: float

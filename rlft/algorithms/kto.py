@@ -68,7 +68,8 @@ class KTO(Algorithm):
         log_ratio = ops.row_sum(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
         gap = (log_ratio - annotated(batch.mismatched, "mismatched").to(logp.dtype))[:, None]
         p = torch.sigmoid(self.beta * sign * gap)
-        return sign * torch.where(sign > 0, self.good, self.bad) * self.beta * p * (1 - p)
+        worth = self.good * sign.clamp(min=0) - self.bad * sign.clamp(max=0)  # λ
+        return sign * worth * self.beta * p * (1 - p)
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns Σ over completions of w·λ·p."""

@@ -101,7 +101,8 @@ class SAPO(Surrogate):
         return (weight * advantage * (4 / tau) * torch.sigmoid(tau * (log_ratio.exp() - 1)))[mask].sum()
 
     def _tau(self, advantage: Tokens) -> Tokens:
-        return torch.where(advantage > 0, self.tau_positive, self.tau_negative).to(advantage.dtype)
+        taus = advantage.new_tensor([self.tau_negative, self.tau_positive])
+        return taus[(advantage > 0).long()]
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,8 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     """Prints a table, a line for each method. Status 1 if a claim of any does not hold."""
     if arguments.names not in ([], ["all"]):
         raise Usage(f"what is {arguments.names[0]!r}? `rlft verify` takes `all`, or algorithm=NAME")
+    if arguments.names and arguments.overrides:
+        raise Usage(f"{arguments.overrides[0]}: `all` is every algorithm as it is; leave one of them away")
     proofs = _proofs(arguments)
     _table(proofs)
     failed = [proof.name for proof in proofs if not proof.holds]
@@ -79,15 +81,13 @@ def _table(proofs: "list[Proof]") -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("method", *(check.name for check in proofs[0].checks), "angle to ∇E[r]")
+    table = Table("method", *(check.name for check in proofs[0].checks), "angle")
     for proof in proofs:
         angle = "no update" if proof.angle is None else f"{proof.angle:.1f}°"
         table.add_row(proof.name, *(_cell(check) for check in proof.checks), angle)
     Console().print(table)
-    for proof in proofs:
-        for check in proof.checks:
-            if check.note and len(proofs) == 1:
-                print(f"{check.name}: {check.note}")
+    for name, note in dict.fromkeys((c.name, c.note) for proof in proofs for c in proof.checks if c.error is None):
+        print(f"– under {name}: {note}")
 
 
 def _cell(check: "Check") -> str:

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rlft import ops
 from rlft.base import Atom, Batch, Role, UserError
+from rlft.base.batch import integers
 from rlft.base.processes import Processes
 from rlft.models.adapter import has_adapter, only
 from rlft.models.load import REFERENCE
@@ -128,7 +129,8 @@ class FullKLRole(Role):
         rows = max(16, CHUNK_NUMBERS // policy.base.get_output_embeddings().weight.shape[0])
         parts: list[Tensor] = []
         for of_policy, of_reference in zip(hidden.split(rows), other.split(rows), strict=True):
-            with self.reference.active() as reference:  # an adapter may be on the head as well
+            # An adapter on the head has to be switched; doing so goes through the whole model.
+            with nullcontext(policy) if policy.plain_head else self.reference.active() as reference:
                 logits = reference.logits(of_reference)
             parts.append(ops.full_kl(policy.logits(of_policy), logits))
         blank = torch.zeros(batch.mask.shape, dtype=policy.score_dtype, device=policy.device)
@@ -137,16 +139,16 @@ class FullKLRole(Role):
 
 class MismatchedRole(Role):
     """Fills `mismatched`: Σ_t log(π_θ/π_ref) of another query's completion after each row's prompt, as π_θ is before
-    the batch's first optimiser step. Rows take those of the next query in the batch, the last query's those of the
-    first."""
+    the batch's first optimiser step. Rows take that of a later row with another prompt, going
+    round."""
 
     def __init__(self, reference: Reference, tokens: int, atom: Atom, processes: Processes):
         self.atom: Atom = atom
         self.reference, self.tokens, self.processes = reference, tokens, processes
 
     def annotate(self, batch: Batch) -> Batch:
-        """Returns the batch with the sums [B]. Raises UserError if it holds one query alone."""
-        other = next_query(batch.group)
+        """Returns the batch with the sums [B]. Raises UserError if all its prompts are one."""
+        other = next_prompt(batch)
         moved = batch.replace(**{name: getattr(batch, name)[other] for name in ("completion_ids", "attention", "mask")})
         logp = score_rows(self.reference.policy, moved, self.tokens, self.atom, self.processes)
         with self.reference.active() as reference:
@@ -154,26 +156,25 @@ class MismatchedRole(Role):
         return batch.replace(mismatched=ops.row_sum(logp - logp_ref, moved.mask))
 
 
-def next_query(group: Tensor) -> Tensor:
-    """Returns for each row [B] a row of the next query, none of the same.
+def next_prompt(batch: Batch) -> Tensor:
+    """Returns for each row [B] the next row, going round, whose prompt is another: two queries may ask the same.
 
-    Raises UserError if there is one query alone.
-
-    >>> next_query(torch.tensor([0, 0, 1, 2, 2]))
-    tensor([2, 2, 3, 0, 1])
+    Raises UserError if there is none.
     """
-    starts = [row for row in range(len(group)) if row == 0 or group[row] != group[row - 1]]
-    if len(starts) == 1:
-        raise UserError(
-            "a completion is compared with another query's, and the batch has one query alone; type "
-            "trainer.prompts_per_step=2 or more"
-        )
-    ends = [*starts[1:], len(group)]
-    rows: list[int] = []
-    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        begin, stop = starts[(number + 1) % len(starts)], ends[(number + 1) % len(starts)]
-        rows += [begin + place % (stop - begin) for place in range(end - start)]
-    return torch.tensor(rows, device=group.device)
+    prompts = [tuple(integers(ids[mask])) for ids, mask in zip(batch.prompt_ids, batch.prompt_mask, strict=True)]
+    of_row = [prompts[owner] for owner in integers(batch.group)]
+    count, rows = len(of_row), list[int]()
+    for row, own in enumerate(of_row):
+        alike = of_row.count(own)  # beyond these, so that rows of one prompt take different rows of the next
+        places = [(row + k) % count for k in (*range(alike, count), *range(1, alike))]
+        others = [place for place in places if of_row[place] != own]
+        if not others:
+            raise UserError(
+                "a completion is compared with that of another question, and the batch has one question alone; type "
+                "trainer.prompts_per_step=2 or more"
+            )
+        rows.append(others[0])
+    return torch.tensor(rows, device=batch.group.device)
 
 
 class OldPolicyRole(Role):

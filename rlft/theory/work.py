@@ -100,7 +100,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         samples=samples,
         pool=source.pool if isinstance(source, Offline) else curriculum.pool if curriculum else None,
         kept=kept,
-        live=Live.of(plan.algorithm, rows),
+        live=Live.of(plan.algorithm, rows, getattr(plan.reward, "wrong", 0.0)),
         roles=needs - {"steps"},  # which a reward fills, not a role
         epochs=trainer.epochs,
         mini_batches=trainer.mini_batches,

@@ -30,16 +30,6 @@ from rlft.train.memory import keep_freed_memory, resolve
 from rlft.train.plan import Plan
 from rlft.train.schedule import schedule
 
-ANNOTATED = {
-    "old": OldPolicyRole,
-    "reference": ReferenceRole,
-    "kl_full": FullKLRole,
-    "mismatched": MismatchedRole,
-    "critic": CriticRole,
-    "steps": None,
-}
-"""What an algorithm may need, and the role that fills it; steps are a reward's."""
-
 
 @dataclass
 class Session:
@@ -274,8 +264,6 @@ def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, proces
     """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
     plan.check()
     trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
-    if unknown := needs - ANNOTATED.keys():
-        raise UserError(f"algorithm {plan.method} needs {', '.join(sorted(unknown))}; rlft has {', '.join(ANNOTATED)}")
     roles: dict[str, Role] = {}
     noisy = plan.rollout.correction is not None and has_dropout(policy.model)  # π_old of the mismatch has no dropout
     if "old" in needs or trainer.epochs * trainer.mini_batches > 1 or noisy:

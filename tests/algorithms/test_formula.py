@@ -51,7 +51,7 @@ def logp_near(batch: Batch) -> Tensor:
 @pytest.mark.parametrize("name", PARTS)
 def test_the_text_is_the_method_by_parts(name: str) -> None:
     text, by_parts = PARTS[name]
-    batch, formula = make_batch(), Formula(text, beta=0.04)
+    batch, formula = make_batch(), Formula(text, beta=0.04 if "beta" in text else 0.0)
     logp = logp_near(batch)
     expected = by_parts.coefficient(by_parts.prepare(batch), logp)
     assert torch.allclose(formula.coefficient(formula.prepare(batch), logp), expected, rtol=1e-12, atol=1e-12)
@@ -92,6 +92,9 @@ def test_dpo_is_a_line_too() -> None:
         ("reward", 3.0),
         ("length", 2.0),
         ("sum_over_tokens(logp)", -3.0),
+        ("mean_over_tokens(where(logp < -1.5, 1, 0))", 0.5),
+        ("group_mean(where(reward > 2, 1, 0))", 0.5),
+        ("1 +\n  2", 3.0),
         ("mean_over_tokens(logp) * sg(2)", -3.0),
         ("group_mean(reward)", 2.0),
         ("group_std(reward)", 2**0.5),
@@ -100,7 +103,8 @@ def test_dpo_is_a_line_too() -> None:
 )
 def test_what_a_text_comes_to(text: str, value: float) -> None:
     batch = make_batch(1, 2, 2, holes=False, rewards=torch.tensor([3.0, 1.0]))
-    formula = Formula(text, beta=1.0, eps_low=2.0, eps_high=3.0, constants={"mine": 4.0})
+    spoken = {"beta": 1.0, "constants": {"mine": 4.0}} if "mine" in text else {}
+    formula = Formula(text, eps_low=2.0, eps_high=3.0, **spoken)
     logp = torch.tensor([[-1.0, -2.0], [-1.0, -1.0]], dtype=torch.float64)
     got = formula.coefficient(formula.prepare(batch), logp)
     assert got.shape == (2, 2) and got[0].tolist() == pytest.approx([value, value])
@@ -146,6 +150,7 @@ def test_what_a_text_comes_to(text: str, value: float) -> None:
         ("where(not ratio, 1, 2)", 11, "a comparison is wanted"),
         ("where(1 < ratio < 2, 1, 0)", 7, "compare two values"),
         ("where(ratio in ratio, 1, 0)", 7, "compare two values"),
+        ("group_mean(where(advantage > 0, 1, 0))", 12, "put it into mean_over_tokens(…)"),
         ("group_mean(ratio)", 12, "put it into mean_over_tokens(…)"),
         ("group_std(1 + ratio)", 11, "put it into mean_over_tokens(…)"),
         ("sum_over_tokens(reward)", 17, "takes a value per token"),
@@ -191,6 +196,13 @@ def test_length_has_an_end() -> None:
         ({"coefficient": "value - 1"}, "_target_=rlft.algorithms.GAE"),
         ({"coefficient": "returns"}, "_target_=rlft.algorithms.GAE"),
         ({"objective": "reward *"}, "algorithm.objective, column 9"),
+        ({"constants": {"lambda": 1.0}}, "algorithm.constants.lambda"),
+        ({"constants": {"tau": 1.0}}, "algorithm.constants.tau: the coefficient does not speak of tau"),
+        ({"beta": 0.1}, "algorithm.beta: the coefficient does not speak of beta"),
+        ({"coefficient": "reward", "objective": "advantage * logp"}, "the coefficient does not speak of advantage"),
+        ({"coefficient": "reward", "objective": "logp_ref * logp"}, "the coefficient does not speak of logp_ref"),
+        ({"coefficient": "reward", "objective": "reward"}, "does not depend on log π"),
+        ({"coefficient": "reward\0"}, "null bytes"),
     ],
 )
 def test_bad_fields_are_named(fields: dict[str, Any], told: str) -> None:
@@ -233,9 +245,10 @@ def test_annotations_follow_from_the_names() -> None:
     ],
 )
 def test_an_objective_proves_it(text: str, objective: str) -> None:
-    assert_gradient(Formula(text, objective=objective, beta=0.3), make_batch())
+    beta = 0.3 if "beta" in text else 0.0
+    assert_gradient(Formula(text, objective=objective, beta=beta), make_batch())
     with pytest.raises(AssertionError, match="weight · coefficient is"):
-        assert_gradient(Formula(f"1.01 * ({text})", objective=objective, beta=0.3), make_batch())
+        assert_gradient(Formula(f"1.01 * ({text})", objective=objective, beta=beta), make_batch())
 
 
 def test_without_an_objective_there_is_nothing_to_prove() -> None:
@@ -272,8 +285,15 @@ def test_rows_that_need_no_pass(text: str, rows: list[int]) -> None:
         assert not formula.coefficient(batch, logp)[formula.vanishes(batch)].any()
 
 
+def test_groups_are_of_the_size_that_is_wanted() -> None:
+    formula = Formula("reward - group_mean(reward)", group_size=2)
+    formula.prepare(make_batch(2, 2))
+    with pytest.raises(UserError, match=r"its query has 3 completion\(s\), algorithm\.group_size is 2"):
+        formula.prepare(make_batch(2, 3))
+
+
 def test_it_is_copied_and_changed_like_other_methods() -> None:
-    formula = Formula("beta * reward", beta=2.0, objective="reward")
+    formula = Formula("beta * reward", beta=2.0, objective="reward * logp")
     for same in (pickle.loads(pickle.dumps(formula)), copy.deepcopy(formula), replace(formula)):
         assert same == formula and same.formula == formula.formula == "GC = beta * reward, w = m/(|o|·B)"
     batch = make_batch()

@@ -7,16 +7,19 @@ from tiny import direct, make_batch, random_batch, randomise, tiny_model, with_a
 from rlft.base import Processes, UserError
 from rlft.models.load import POLICY
 from rlft.models.policy import Policy
-from rlft.models.roles import MismatchedRole, Reference, next_query
+from rlft.models.roles import MismatchedRole, Reference, next_prompt
 
 BATCH = random_batch()  # 3 + 1 + 2 rows
 
 
-def test_rows_take_those_of_the_next_query() -> None:
-    assert next_query(torch.tensor([0, 0, 0, 1, 2, 2])).tolist() == [3, 3, 3, 4, 0, 1]
-    assert next_query(torch.tensor([5, 7])).tolist() == [1, 0]
+def test_rows_take_those_of_another_prompt() -> None:
+    one, two = [[7, 8]], [[7, 8], [9]]
+    assert next_prompt(make_batch([[5], [6]], [two, two])).tolist() == [2, 3, 0, 1]
+    assert next_prompt(make_batch([[5], [6], [4, 5]], [two, one, two])).tolist() == [2, 3, 3, 0, 1]
+    # Two queries may ask the same.
+    assert next_prompt(make_batch([[5], [5], [6]], [one, one, one])).tolist() == [2, 2, 0]
     with pytest.raises(UserError, match=r"trainer\.prompts_per_step=2 or more"):
-        next_query(torch.tensor([0, 0]))
+        next_prompt(make_batch([[5], [5]], [one, one]))
 
 
 @torch.no_grad()
@@ -26,7 +29,7 @@ def test_it_is_the_sum_of_log_ratios() -> None:
     role = MismatchedRole(Reference(policy), 64, "completion", Processes())
     randomise(model, POLICY, 0.5, seed=3)
     found = role.annotate(BATCH).mismatched
-    other = next_query(BATCH.group)
+    other = next_prompt(BATCH)
     moved = BATCH.replace(
         completion_ids=BATCH.completion_ids[other], attention=BATCH.attention[other], mask=BATCH.mask[other]
     )
@@ -42,5 +45,5 @@ def test_it_is_the_sum_of_log_ratios() -> None:
 def test_one_query_alone_has_no_other() -> None:
     policy = Policy(with_adapter(tiny_model()), print)
     role = MismatchedRole(Reference(policy), 64, "completion", Processes())
-    with pytest.raises(UserError, match="one query alone"):
+    with pytest.raises(UserError, match="one question alone"):
         role.annotate(make_batch([[5, 6]], [[[7, 8], [9]]]))

@@ -35,6 +35,13 @@ from rlft.theory.proof.enumerable import Enumerable, completions, steps
 CLIP = PPOClip(0.2, 0.2)
 
 
+@pytest.fixture(autouse=True)
+def _few(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Fewer random batches, but where the whole shelf is proved."""
+    if "shelf" not in request.node.name:
+        monkeypatch.setattr("rlft.theory.proof.checks.SEEDS", range(4))
+
+
 def found(algorithm: Algorithm) -> dict[str, bool]:
     return {check.name: check.holds for check in prove("m", algorithm).checks}
 
@@ -146,6 +153,16 @@ def test_a_wrong_expectation_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not found(WeightedLikelihood())["expectation"]
 
 
+def test_a_coefficient_of_ones_own_has_no_closed_form() -> None:
+    @dataclass(frozen=True)
+    class Own(WeightedLikelihood):
+        def coefficient(self, batch: Batch, logp: Tensor) -> Tensor:
+            return (batch.reward[:, None] - 0.5).expand_as(logp) * batch.mask
+
+    (check,) = (check for check in prove("own", Own()).checks if check.name == "expectation")
+    assert check.error is None and check.holds
+
+
 def test_pairs_take_two_and_what_takes_none_is_refused() -> None:
     assert prove("dpo", DPO(beta=0.1)).holds
 
@@ -183,7 +200,8 @@ def test_a_formula_is_held_against_its_objective(capsys: pytest.CaptureFixture[s
     status, result = verified(capsys, *words, 'algorithm.objective="reward*logp"')
     assert (status, result["failed"]) == (1, ["formula"])
     main(["verify", *words])
-    assert "no objective" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "– under gradient: no objective is stated" in shown and "– under expectation: no closed form" in shown
 
 
 def test_a_sweep_is_a_line_each(capsys: pytest.CaptureFixture[str]) -> None:
@@ -207,5 +225,7 @@ def test_a_miss_is_red_and_named(capsys: pytest.CaptureFixture[str], monkeypatch
 
 
 def test_what_makes_no_sense_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "all", "recipe=sft_math"]) == 2
+    assert "leave one of them away" in capsys.readouterr().err
     assert main(["verify", "grpo"]) == 2
     assert "takes `all`, or algorithm=NAME" in capsys.readouterr().err

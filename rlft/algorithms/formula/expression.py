@@ -18,7 +18,7 @@ class Expression(str):
     arithmetic, comparison (in `where`), and a power of at most 8.
 
     Attributes:
-        numbers: names that stand for numbers. names, functions: of the vocabulary, as far as they occur.
+        numbers: names that stand for numbers. used, names, functions: of these and of the vocabulary what occurs.
         body: the expression.
 
     Args:
@@ -34,14 +34,16 @@ class Expression(str):
     numbers: Mapping[str, float]
     names: frozenset[str]
     functions: frozenset[str]
+    used: frozenset[str]
     body: ast.expr
 
     def __new__(cls, text: str, key: str, numbers: Mapping[str, float]) -> "Expression":
         """See the class."""
         self = super().__new__(cls, text)
-        checked = Grammar(text.strip(), key, numbers)
+        checked = Grammar(text, key, numbers)
         self.body, self.numbers = checked.body, numbers
         self.names, self.functions = frozenset(checked.names), frozenset(checked.functions)
+        self.used = frozenset(checked.used)
         return self
 
     def __getnewargs__(self) -> tuple[str, str, Mapping[str, float]]:

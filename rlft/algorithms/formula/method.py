@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from keyword import iskeyword
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from rlft import ops
 from rlft.algorithms.advantage import Advantage
 from rlft.algorithms.checks import annotated, check_number
 from rlft.algorithms.formula.evaluate import Nought
@@ -31,7 +33,8 @@ class Formula(Algorithm):
         coefficient: the text.
         objective: the text of a function of logp whose gradient it is meant to be, Σ over trained tokens of w times it,
             for proof only; `sg(x)` is x without a gradient. Empty: none.
-        beta, eps_low, eps_high: numbers of these names. constants: others.
+        beta, eps_low, eps_high: numbers of these names. constants: others. What no text speaks of is refused.
+        group_size: completions that every query must have, e.g. 2 for pairs; None takes any.
         advantage: what `advantage` is. reduction: the weight of tokens.
 
     >>> from rlft.testing import make_batch
@@ -48,7 +51,8 @@ class Formula(Algorithm):
     beta: float = 0.0
     eps_low: float = 0.2
     eps_high: float = 0.2
-    constants: dict[str, float] = field(default_factory=dict[str, float])
+    constants: dict[str, float] = field(default_factory=dict[str, float], hash=False)
+    group_size: int | None = None
     advantage: Advantage = GroupNormalised()  # noqa: RUF009
     # The part is called as Algorithm's method is.
     reduction: Reduction = SequenceMean()  # noqa: RUF009  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -58,17 +62,35 @@ class Formula(Algorithm):
             check_number(key, getattr(self, key), 0)
         numbers = {"beta": self.beta, "eps_low": self.eps_low, "eps_high": self.eps_high}
         for name in self.constants:
-            if name in {*numbers, *NAMES, *FUNCTIONS} or not name.isidentifier():
+            if name in {*numbers, *NAMES, *FUNCTIONS} or not name.isidentifier() or iskeyword(name):
                 raise UserError(f"algorithm.constants.{name}: expected a word that does not have a meaning yet")
         numbers |= self.constants
         read = Expression(self.coefficient, "algorithm.coefficient", numbers)
+        proof = Objective(self.objective, "algorithm.objective", numbers)
         object.__setattr__(self, "coefficient", read)
-        object.__setattr__(self, "objective", Objective(self.objective, "algorithm.objective", numbers))
+        object.__setattr__(self, "objective", proof)
+        self._check_numbers(read.used | (proof.used if proof else frozenset()))
         if read.names & {"value", "returns"} and "critic" not in self.advantage.needs:
             raise UserError(
                 "algorithm.coefficient: value and returns are a critic's, which learns from GAE's advantages: type "
                 "algorithm.advantage._target_=rlft.algorithms.GAE"
             )
+        if proof:
+            self._check_objective(proof)
+
+    def _check_numbers(self, used: frozenset[str]) -> None:
+        given = {*self.constants, *(["beta"] if self.beta else [])}
+        for name in sorted(given - used):
+            key = f"constants.{name}" if name in self.constants else name
+            raise UserError(f"algorithm.{key}: the coefficient does not speak of {name}; leave it away, or write it in")
+
+    def _check_objective(self, proof: "Objective") -> None:
+        unread = {name for name in proof.names - self._read.names if NAMES[name].needs - self.needs}
+        unread |= {"advantage"} & (proof.names - self._read.names)
+        if unread:
+            raise UserError(f"algorithm.objective: the coefficient does not speak of {', '.join(sorted(unread))}")
+        if not any(NAMES[name].depends for name in proof.names):
+            raise UserError("algorithm.objective: it does not depend on log π; write it in logp or ratio")
 
     @property
     def _read(self) -> Expression:
@@ -93,7 +115,14 @@ class Formula(Algorithm):
         return f"GC = {self.coefficient}, w = {self.reduction.formula}"
 
     def prepare(self, batch: Batch) -> Batch:
-        """Fills `advantage` if the text speaks of it."""
+        """Fills `advantage` if the text speaks of it. Raises UserError for a group of another size than is wanted."""
+        sizes = ops.group_size(batch.group)
+        if self.group_size is not None and bool((sizes != self.group_size).any()):
+            row = int((sizes != self.group_size).nonzero()[0])
+            raise UserError(
+                f"row {row} of the batch: its query has {int(sizes[row])} completion(s), algorithm.group_size is "
+                f"{self.group_size}"
+            )
         if not self._read.names & {"advantage", "returns", "value"}:
             return batch
         return self.advantage.fill(

@@ -9,16 +9,21 @@ import torch
 from torch import Tensor
 
 from rlft.algorithms import (
+    CISPO,
+    SAPO,
     ConstantLength,
     GroupCentred,
     GroupNormalised,
     LeaveOneOut,
     MeanRatio,
+    NoSurrogate,
     PolicyGradient,
+    PPOClip,
     RewardAdvantage,
     SequenceMean,
     SequenceSum,
     Sum,
+    Tapered,
     WeightedLikelihood,
 )
 from rlft.base import Algorithm
@@ -47,9 +52,13 @@ LENGTHS: dict[type, Callable[[Any, Tensor, int], Tensor]] = {
 """What a group's weight for all completions of some length comes to."""
 
 
+SURROGATES = {NoSurrogate, PPOClip, CISPO, SAPO, Tapered}
+"""What is Â at ρ = 1."""
+
+
 def without_kl(algorithm: Algorithm) -> Algorithm:
     """Returns a policy gradient at β = 0, others as they are."""
-    return replace(algorithm, beta=0.0) if isinstance(algorithm, PolicyGradient) else algorithm
+    return replace(algorithm, beta=0.0) if type(algorithm) is PolicyGradient else algorithm
 
 
 def target(algorithm: Algorithm, model: Enumerable, samples: int) -> Tensor | None:
@@ -59,8 +68,12 @@ def target(algorithm: Algorithm, model: Enumerable, samples: int) -> Tensor | No
     f(r) = Σ_k Binomial(k; G-1, p)·Â(r, k): the other answers of the group are right independently of this one. With
     c = 1 and Â = r - mean it is (G-1)/G·∇E[r]; with Â = (r - mean)/mean it is (1 - (1-p)^(G-1))/p·∇p.
     """
-    advantage = algorithm.advantage if isinstance(algorithm, PolicyGradient) else RewardAdvantage()
-    if not isinstance(algorithm, PolicyGradient | WeightedLikelihood):
+    # Exactly these classes: a coefficient of someone's own has another target.
+    if type(algorithm) is PolicyGradient and type(algorithm.surrogate) in SURROGATES:
+        advantage = algorithm.advantage
+    elif type(algorithm) is WeightedLikelihood:
+        advantage = RewardAdvantage()
+    else:
         return None
     worth, weigh = ADVANTAGES.get(type(advantage)), LENGTHS.get(type(algorithm.reduction))
     if worth is None or weigh is None:
