@@ -11,6 +11,7 @@ from torch import Tensor
 from rlft.algorithms import (
     CISPO,
     SAPO,
+    Advantage,
     ConstantLength,
     GroupCentred,
     GroupNormalised,
@@ -65,8 +66,7 @@ def target(algorithm: Algorithm, model: Enumerable, samples: int) -> Tensor | No
     """Returns E[c(|o|)·f(r)·∇log π(o)], what the update should be on average at β = 0 and ρ = 1, or None where
     completions do not enter one by one (tokens that are counted over the batch, pairs, critics).
 
-    f(r) = Σ_k Binomial(k; G-1, p)·Â(r, k): the other answers of the group are right independently of this one. With
-    c = 1 and Â = r - mean it is (G-1)/G·∇E[r]; with Â = (r - mean)/mean it is (1 - (1-p)^(G-1))/p·∇p.
+    f is `worths`, at p = E[r].
     """
     # Exactly these classes: a coefficient of someone's own has another target.
     if type(algorithm) is PolicyGradient and type(algorithm.surrogate) in SURROGATES:
@@ -75,12 +75,26 @@ def target(algorithm: Algorithm, model: Enumerable, samples: int) -> Tensor | No
         advantage = RewardAdvantage()
     else:
         return None
-    worth, weigh = ADVANTAGES.get(type(advantage)), LENGTHS.get(type(algorithm.reduction))
-    if worth is None or weigh is None:
+    weigh = LENGTHS.get(type(algorithm.reduction))
+    if weigh is None or type(advantage) not in ADVANTAGES:
         return None
-    p = float(model.probability @ model.reward)
-    chance = [comb(samples - 1, k) * p**k * (1 - p) ** (samples - 1 - k) for k in range(samples)]
-    f = {r: sum(c * worth(advantage, r, (k + r) / samples, samples) for k, c in enumerate(chance)) for r in (0.0, 1.0)}
+    f = worths(advantage, float(model.probability @ model.reward), samples)
     length = mask_of_all().sum(1).double()
     value = torch.tensor([f[float(r)] for r in model.reward], dtype=torch.float64)
     return model.gradient(weigh(algorithm.reduction, length, samples) * value)
+
+
+def worths(advantage: Advantage, p: float, samples: int) -> dict[float, float]:
+    """Returns f(r) for r = 0 and 1, the mean advantage of an answer whose reward is r in a group of G samples of which
+    each is right with probability p. The others are right independently of it: f(r) = Σ_k Binomial(k; G-1, p)·Â(r, k).
+
+    As Σ_o π(o)·f(r)·∇log π(o) = (f(1) - f(0))·∇p, a method climbs the function of p whose slope is f(1) - f(0).
+
+    >>> {r: round(f, 9) for r, f in worths(GroupCentred(), 0.3, 4).items()}  # (G-1)/G between them
+    {0.0: -0.225, 1.0: 0.525}
+    """
+    worth = ADVANTAGES[type(advantage)]
+    chance = [comb(samples - 1, k) * p**k * (1 - p) ** (samples - 1 - k) for k in range(samples)]
+    return {
+        r: sum(c * worth(advantage, r, (k + r) / samples, samples) for k, c in enumerate(chance)) for r in (0.0, 1.0)
+    }
