@@ -1,7 +1,7 @@
 """Works out the checked text of a coefficient: what it comes to on a batch, and where it is nought beforehand."""
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -9,12 +9,17 @@ from torch import Tensor
 from rlft.algorithms.formula.vocabulary import FUNCTIONS, NAMES
 from rlft.base import Batch
 
-ARITHMETIC = {ast.Add: torch.add, ast.Sub: torch.sub, ast.Mult: torch.mul, ast.Div: torch.div, ast.Pow: torch.pow}
-COMPARED = {
+Binary = Callable[[Tensor, Tensor], Tensor]
+ARITHMETIC: dict[type[ast.operator], Binary] = {
+    ast.Add: torch.add, ast.Sub: torch.sub, ast.Mult: torch.mul, ast.Div: torch.div, ast.Pow: torch.pow,
+}  # fmt: skip
+COMPARED: dict[type[ast.cmpop], Binary] = {
     ast.Lt: torch.lt, ast.LtE: torch.le, ast.Gt: torch.gt, ast.GtE: torch.ge, ast.Eq: torch.eq, ast.NotEq: torch.ne,
 }  # fmt: skip
-JOINED = {ast.And: torch.logical_and, ast.Or: torch.logical_or}
-SIGNS = {ast.USub: torch.neg, ast.UAdd: torch.clone, ast.Not: torch.logical_not}
+JOINED: dict[type[ast.boolop], Binary] = {ast.And: torch.logical_and, ast.Or: torch.logical_or}
+SIGNS: dict[type[ast.unaryop], Callable[[Tensor], Tensor]] = {
+    ast.USub: torch.neg, ast.UAdd: torch.clone, ast.Not: torch.logical_not,
+}  # fmt: skip
 
 
 class Value(ast.NodeVisitor):
@@ -59,7 +64,7 @@ class Value(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> Tensor:
         """A function."""
         assert isinstance(node.func, ast.Name)
-        return FUNCTIONS[node.func.id].apply(self.batch, *(self.visit(argument) for argument in node.args))
+        return FUNCTIONS[node.func.id].apply(self.batch, [self.visit(argument) for argument in node.args])
 
 
 class Nought(ast.NodeVisitor):

@@ -2,10 +2,12 @@
 
 import ast
 from collections.abc import Mapping
+from typing import cast
 
 from torch import Tensor
 
 from rlft import ops
+from rlft.algorithms.checks import annotated
 from rlft.algorithms.formula.evaluate import Value
 from rlft.algorithms.formula.grammar import Grammar
 from rlft.base import Batch
@@ -46,7 +48,7 @@ class Expression(str):
         self.used = frozenset(checked.used)
         return self
 
-    def __getnewargs__(self) -> tuple[str, str, Mapping[str, float]]:
+    def __getnewargs__(self) -> tuple[str, str, Mapping[str, float]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What a copy is made from."""
         return str(self), "algorithm.coefficient", self.numbers
 
@@ -54,3 +56,19 @@ class Expression(str):
         """Returns the value [B, T] at log π [B, T], 0 where the mask is."""
         value: Tensor = Value(self.numbers, batch, logp).visit(self.body)
         return ops.masked(value.expand_as(logp), batch.mask)
+
+
+class Objective(Expression):
+    """The text of an objective; empty is none."""
+
+    def __new__(cls, text: str, key: str, numbers: Mapping[str, float]) -> "Objective":
+        """See Expression."""
+        return cast("Objective", super().__new__(cls, text, key, numbers) if text else str.__new__(cls, ""))
+
+    def __getnewargs__(self) -> tuple[str, str, Mapping[str, float]]:
+        """See Expression."""
+        return str(self), "algorithm.objective", self.numbers if self else {}
+
+    def __call__(self, batch: Batch, logp: Tensor) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Returns Σ w times the text's value."""
+        return (annotated(batch.weight, "weight") * super().__call__(batch, logp)).sum() if self else None

@@ -37,7 +37,8 @@ class Grammar(ast.NodeVisitor):
 
     def visit_Constant(self, node: ast.Constant) -> Part:
         """A number."""
-        if type(node.value) not in (int, float) or not abs(node.value) < 1e300:
+        value = node.value
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e300:
             self.generic_visit(node)
         return Part("number")
 
@@ -107,12 +108,13 @@ class Grammar(ast.NodeVisitor):
         return self._each(nodes, True, "a comparison is wanted, such as ratio > 1")
 
     def _each(self, nodes: tuple[ast.expr, ...], truth: bool, else_say: str) -> Kind:
-        parts: list[Part] = []
+        kinds: list[Kind] = []
         for node in nodes:
-            parts.append(self.visit(node))
-            if parts[-1].truth != truth:
+            part: Part = self.visit(node)
+            if part.truth != truth:
                 self.source.refuse(node, else_say)
-        return _greatest(*(part.kind for part in parts))
+            kinds.append(part.kind)
+        return _greatest(*kinds)
 
 
 def _greatest(*kinds: Kind) -> Kind:

@@ -1,18 +1,17 @@
 """A method of one's own in one line: the coefficient as text."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from keyword import iskeyword
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 from torch import Tensor
 
 from rlft import ops
 from rlft.algorithms.advantage import Advantage
-from rlft.algorithms.checks import annotated, check_number
+from rlft.algorithms.checks import check_number
 from rlft.algorithms.formula.evaluate import Nought
-from rlft.algorithms.formula.expression import Expression
+from rlft.algorithms.formula.expression import Expression, Objective
 from rlft.algorithms.formula.vocabulary import FUNCTIONS, NAMES
 from rlft.algorithms.group_advantage import GroupNormalised
 from rlft.algorithms.reduction import Reduction, SequenceMean
@@ -69,7 +68,7 @@ class Formula(Algorithm):
         proof = Objective(self.objective, "algorithm.objective", numbers)
         object.__setattr__(self, "coefficient", read)
         object.__setattr__(self, "objective", proof)
-        self._check_numbers(read.used | (proof.used if proof else frozenset()))
+        self._check_numbers(read.used | (proof.used if proof else frozenset[str]()))
         if read.names & {"value", "returns"} and "critic" not in self.advantage.needs:
             raise UserError(
                 "algorithm.coefficient: value and returns are a critic's, which learns from GAE's advantages: type "
@@ -84,7 +83,7 @@ class Formula(Algorithm):
             key = f"constants.{name}" if name in self.constants else name
             raise UserError(f"algorithm.{key}: the coefficient does not speak of {name}; leave it away, or write it in")
 
-    def _check_objective(self, proof: "Objective") -> None:
+    def _check_objective(self, proof: Objective) -> None:
         unread = {name for name in proof.names - self._read.names if NAMES[name].needs - self.needs}
         unread |= {"advantage"} & (proof.names - self._read.names)
         if unread:
@@ -132,19 +131,3 @@ class Formula(Algorithm):
     def vanishes(self, batch: Batch) -> Bool[Tensor, " B"]:
         """See Algorithm: rows in which a factor of every term is 0."""
         return Nought(self._read.numbers, batch).visit(self._read.body)
-
-
-class Objective(Expression):
-    """The text of an objective; empty is none."""
-
-    def __new__(cls, text: str, key: str, numbers: Mapping[str, float]) -> "Objective":
-        """See Expression."""
-        return super().__new__(cls, text, key, numbers) if text else str.__new__(cls, "")
-
-    def __getnewargs__(self) -> tuple[str, str, Mapping[str, float]]:
-        """See Expression."""
-        return str(self), "algorithm.objective", self.numbers if self else {}
-
-    def __call__(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Tensor | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Returns Σ w times the text's value."""
-        return (annotated(batch.weight, "weight") * super().__call__(batch, logp)).sum() if self else None

@@ -76,14 +76,14 @@ class Function:
     """A function of values.
 
     Attributes:
-        arguments: how many. apply: takes the batch, then the values.
+        arguments: how many. apply: takes the batch and the values.
         over: "" works value by value; "tokens" takes one value a token and gives one a completion; "group" takes and
             gives one a completion.
         keeps_nought: whether it is 0 where all its values are.
     """
 
     arguments: int
-    apply: Callable[..., Tensor]
+    apply: Callable[[Batch, list[Tensor]], Tensor]
     over: Literal["", "tokens", "group"] = ""
     keeps_nought: bool = False
 
@@ -92,27 +92,27 @@ def _rows(values: Tensor, batch: Batch) -> Tensor:
     return values.expand(len(batch), 1)[:, 0]
 
 
-def _group_mean(batch: Batch, values: Tensor) -> Tensor:
-    return (ops.group_sum(_rows(values, batch), batch.group) / ops.group_size(batch.group))[:, None]
+def _group_mean(batch: Batch, values: list[Tensor]) -> Tensor:
+    return (ops.group_sum(_rows(values[0], batch), batch.group) / ops.group_size(batch.group))[:, None]
 
 
-def _group_std(batch: Batch, values: Tensor) -> Tensor:
-    return ops.group_std(_rows(values, batch), batch.group)[:, None]
+def _group_std(batch: Batch, values: list[Tensor]) -> Tensor:
+    return ops.group_std(_rows(values[0], batch), batch.group)[:, None]
 
 
 FUNCTIONS: dict[str, Function] = {
-    "clip": Function(3, lambda _, value, low, high: torch.minimum(torch.maximum(value, low), high)),
-    "minimum": Function(2, lambda _, one, other: torch.minimum(one, other), keeps_nought=True),
-    "maximum": Function(2, lambda _, one, other: torch.maximum(one, other), keeps_nought=True),
-    "exp": Function(1, lambda _, value: value.exp()),
-    "log": Function(1, lambda _, value: value.log()),
-    "sigmoid": Function(1, lambda _, value: value.sigmoid()),
-    "tanh": Function(1, lambda _, value: value.tanh(), keeps_nought=True),
-    "abs": Function(1, lambda _, value: value.abs(), keeps_nought=True),
-    "where": Function(3, lambda _, condition, then, otherwise: torch.where(condition, then, otherwise)),
-    "sg": Function(1, lambda _, value: value.detach(), keeps_nought=True),
-    "mean_over_tokens": Function(1, lambda batch, value: ops.row_mean(value, batch.mask)[:, None], "tokens", True),
-    "sum_over_tokens": Function(1, lambda batch, value: ops.row_sum(value, batch.mask)[:, None], "tokens", True),
+    "clip": Function(3, lambda _, v: torch.minimum(torch.maximum(v[0], v[1]), v[2])),
+    "minimum": Function(2, lambda _, v: torch.minimum(v[0], v[1]), keeps_nought=True),
+    "maximum": Function(2, lambda _, v: torch.maximum(v[0], v[1]), keeps_nought=True),
+    "exp": Function(1, lambda _, v: v[0].exp()),
+    "log": Function(1, lambda _, v: v[0].log()),
+    "sigmoid": Function(1, lambda _, v: v[0].sigmoid()),
+    "tanh": Function(1, lambda _, v: v[0].tanh(), keeps_nought=True),
+    "abs": Function(1, lambda _, v: v[0].abs(), keeps_nought=True),
+    "where": Function(3, lambda _, v: torch.where(v[0], v[1], v[2])),
+    "sg": Function(1, lambda _, v: v[0].detach(), keeps_nought=True),
+    "mean_over_tokens": Function(1, lambda batch, v: ops.row_mean(v[0], batch.mask)[:, None], "tokens", True),
+    "sum_over_tokens": Function(1, lambda batch, v: ops.row_sum(v[0], batch.mask)[:, None], "tokens", True),
     "group_mean": Function(1, _group_mean, "group"),
     "group_std": Function(1, _group_std, "group"),
 }
