@@ -1,4 +1,4 @@
-"""Draws the plots of docs/theory and fills in its numbers.
+"""Draws the plots of docs/theory.
 
 Usage: python scripts/theory_plots.py [docs/theory]
 """
