@@ -8,7 +8,14 @@ from torch import Tensor
 
 from rlft.base import Algorithm, Batch
 
-ANNOTATIONS = {"reference": "logp_ref", "old": "logp_old", "critic": "value", "steps": "step_reward"}
+ANNOTATIONS = {
+    "reference": "logp_ref",
+    "old": "logp_old",
+    "critic": "value",
+    "steps": "step_reward",
+    "kl_full": "kl_full",
+    "mismatched": "mismatched",
+}
 """The batch's field that each annotation of `Algorithm.needs` fills."""
 
 
@@ -33,7 +40,8 @@ def make_batch(
         holes: see above.
         rewards: [B]; drawn from a normal distribution if None.
         needs: the annotations to fill: "reference" (`logp_ref`), "old" (`logp_old`), "critic" (`value`), "steps"
-            (`step_reward`, and `step_end` at some trained tokens of most rows).
+            (`step_reward`, and `step_end` at some trained tokens of most rows), "kl_full" (`kl_full`),
+            "mismatched" (`mismatched`, of each row).
 
     >>> make_batch(queries=2, samples=3).completion_ids.shape
     torch.Size([6, 6])
@@ -51,8 +59,9 @@ def make_batch(
         attention = torch.arange(length) < lengths[:, None]
         mask = attention & (uniform(rows, length) < 0.75)
     drawn = torch.randn(rows, generator=draw, dtype=torch.float64)
+    shapes = {field: (rows,) if field == "mismatched" else (rows, length) for field in ANNOTATIONS.values()}
     annotations = {
-        field: 2 * uniform(rows, length) - (2.5 if field.startswith("logp") else 0.5) for field in ANNOTATIONS.values()
+        field: 2 * uniform(*shape) - (2.5 if field.startswith("logp") else 0.5) for field, shape in shapes.items()
     }
     ends = mask & (uniform(rows, length) < 0.5)
     return Batch(
@@ -85,20 +94,14 @@ def assert_gradient(algorithm: Algorithm, batch: Batch, logp: Tensor | None = No
     >>> from rlft.algorithms import WeightedLikelihood
     >>> assert_gradient(WeightedLikelihood(), make_batch())
     """
-    batch = algorithm.prepare(_double(batch))
-    batch = batch.replace(weight=algorithm.reduction(batch.mask, batch.group).double())
     if logp is None:
         draw = torch.Generator().manual_seed(1)
         noise = torch.randn(batch.mask.shape, generator=draw, dtype=torch.float64)
-        logp = -1.5 + 0.5 * noise if batch.logp_old is None else batch.logp_old + 0.3 * noise
-    leaf = logp.detach().double().requires_grad_()
-    with torch.enable_grad():
-        objective = algorithm.objective(batch, leaf)
-    if objective is None:
+        logp = -1.5 + 0.5 * noise if batch.logp_old is None else batch.logp_old.double() + 0.3 * noise
+    found = gradients(algorithm, batch, logp)
+    if found is None:
         raise ValueError(f"{type(algorithm).__name__} has no objective to hold its coefficient against")
-    (expected,) = torch.autograd.grad(objective, leaf)
-    assert batch.weight is not None
-    actual = batch.weight * algorithm.coefficient(batch, leaf.detach())
+    actual, expected = found
     error = ((actual - expected).abs() / expected.abs().clamp(min=1)).nan_to_num(nan=torch.inf)
     worst = int(error.argmax())
     row, token = divmod(worst, error.shape[1])
@@ -107,6 +110,25 @@ def assert_gradient(algorithm: Algorithm, batch: Batch, logp: Tensor | None = No
             f"{type(algorithm).__name__}: row {row}, token {token}: weight · coefficient is {actual[row, token]:.12g}, "
             f"the gradient of the objective {expected[row, token]:.12g} ({algorithm.formula})"
         )
+
+
+def gradients(algorithm: Algorithm, batch: Batch, logp: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Returns weight · coefficient [B, T] and what autograd finds of the objective [B, T], in float64; None where a
+    method has no objective.
+
+    Args:
+        algorithm: the method. batch: scored and annotated, not yet prepared. logp: log π_θ [B, T], nats.
+    """
+    batch = algorithm.prepare(_double(batch))
+    batch = batch.replace(weight=algorithm.reduction(batch.mask, batch.group).double())
+    leaf = logp.detach().double().requires_grad_()
+    with torch.enable_grad():
+        objective = algorithm.objective(batch, leaf)
+    if objective is None:
+        return None
+    (expected,) = torch.autograd.grad(objective, leaf)
+    assert batch.weight is not None
+    return batch.weight * algorithm.coefficient(batch, leaf.detach()), expected
 
 
 def _double(batch: Batch) -> Batch:

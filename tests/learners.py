@@ -10,11 +10,12 @@ from tiny import random_batch, randomise, tiny_model, with_adapter
 from torch import Tensor
 from torch.optim.lr_scheduler import LambdaLR
 
+from rlft.algorithms import LeaveOneOut
 from rlft.base import Algorithm, Batch, Processes, Role, generator
 from rlft.models.critic import CRITIC, CriticRole
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
-from rlft.models.roles import OldPolicyRole, Reference, ReferenceRole
+from rlft.models.roles import FullKLRole, MismatchedRole, OldPolicyRole, Reference, ReferenceRole
 from rlft.train.loop import Learner
 from rlft.train.metrics import Tally
 from rlft.train.session import trained_parameters
@@ -70,6 +71,10 @@ def make_learner(case: Case, split: Split, passes: int) -> Learner:
         roles.append(OldPolicyRole(policy, split.tokens, algorithm.atom, processes))
     if "reference" in needs:
         roles.append(ReferenceRole(reference, split.tokens, algorithm.atom, processes))
+    if "kl_full" in needs:
+        roles.append(FullKLRole(reference, split.tokens, algorithm.atom, processes))
+    if "mismatched" in needs:
+        roles.append(MismatchedRole(reference, split.tokens, algorithm.atom, processes))
     if "critic" in needs:
         critic = CriticRole(
             policy, split.tokens, algorithm.atom, processes, 0, learning_rate=1e-2, betas=(0.9, 0.99),
@@ -89,8 +94,14 @@ def make_learner(case: Case, split: Split, passes: int) -> Learner:
 def make(case: Case) -> Batch:
     """Returns prompts and completions of unequal lengths, groups of unequal size (pairs where the atom is a group) and
     masks with holes."""
-    pairs = case.algorithm.atom == "group"
-    groups = ((2,) * 3 if pairs else (3,)) if case.odd else ((2,) * 5 if pairs else (4, 1, 2, 4))
+    pairs, several = case.algorithm.atom == "group", "mismatched" in case.algorithm.needs
+    advantage = getattr(case.algorithm, "advantage", None)
+    if pairs:
+        groups = (2,) * (3 if case.odd else 5)
+    elif case.odd:
+        groups = (2, 1) if several else (3,)
+    else:
+        groups = (4, 2, 3, 2) if isinstance(advantage, LeaveOneOut) else (4, 1, 2, 4)
     batch = random_batch(groups, (7, 3, 5, 4, 6)[: len(groups)], holes=((0, 1), (2, 0), (1, 2)))
     reward = torch.randn(len(batch), generator=generator(0, "reward"), dtype=torch.float64)
     if case.sparse:

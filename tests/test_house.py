@@ -10,7 +10,7 @@ import pytest
 from rlft.recipe.groups import options
 
 ROOT = Path(__file__).parents[1]
-MOST_LINES, MOST_RECIPE_LINES = 320, 25
+MOST_LINES, MOST_METHOD_LINES, MOST_RECIPE_LINES = 320, 150, 25
 
 
 def test_the_loop_knows_no_method() -> None:
@@ -33,6 +33,11 @@ def test_imports_go_down_only() -> None:
 def test_a_file_is_one_idea(folder: str) -> None:
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")}
     assert lengths and not {str(path): length for path, length in lengths.items() if length > MOST_LINES}
+
+
+def test_a_method_is_read_in_a_minute() -> None:
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in (ROOT / "rlft" / "algorithms").rglob("*.py")}
+    assert lengths and not {str(path): length for path, length in lengths.items() if length > MOST_METHOD_LINES}
 
 
 def test_a_recipe_fits_on_a_screen() -> None:

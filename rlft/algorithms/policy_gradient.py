@@ -56,8 +56,9 @@ class PolicyGradient(Algorithm):
             )
         if self.surrogate.whole_rows and self.advantage.per_token:
             raise UserError(
-                "algorithm.surrogate.level: a ratio of whole completions needs one advantage per completion, "
-                f"{type(self.advantage).__name__} gives one per token; type algorithm.surrogate.level=token"
+                f"algorithm.surrogate: {type(self.surrogate).__name__} of whole completions needs one advantage per "
+                f"completion, {type(self.advantage).__name__} gives one per token; type "
+                "algorithm.surrogate._target_=rlft.algorithms.PPOClip algorithm.surrogate.level=token"
             )
 
     @property

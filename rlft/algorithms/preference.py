@@ -1,26 +1,32 @@
 """Methods on pairs (o⁺, o⁻): the coefficient depends on how far apart the two completions of a query are."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import ClassVar
 
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from rlft import ops
-from rlft.algorithms.checks import annotated, check_number
+from rlft.algorithms.checks import annotated
 from rlft.base import Algorithm, Atom, Batch, UserError
 
 
 class Preference(Algorithm):
-    """A function of h = Σ_t log(π_θ/π_ref)(o⁺) - Σ_t log(π_θ/π_ref)(o⁻), the margin of the *summed* log-ratios.
+    """A function f of h, the margin by which o⁺ is ahead of o⁻: by default of Σ_t log(π_θ/π_ref), the *summed*
+    log-ratio of a completion.
 
     The rows of a group are a pair; the one with the greater reward is preferred. A pair of equal rewards states no
     preference, and its coefficient is 0. Subclasses are frozen dataclasses and state f and its derivative.
+
+    Attributes:
+        relative: whether log π_θ counts relative to log π_ref; without, no reference is needed.
+        averaged: whether completions are compared by their mean over tokens instead of the sum.
     """
 
     atom: ClassVar[Atom] = "group"
+    relative: ClassVar[bool] = True
+    averaged: bool = False
 
     @abstractmethod
     def value(self, margin: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
@@ -33,7 +39,20 @@ class Preference(Algorithm):
     @property
     def needs(self) -> frozenset[str]:
         """See Algorithm."""
-        return frozenset({"reference"})
+        return frozenset({"reference"} if self.relative else ())
+
+    @property
+    def formula(self) -> str:
+        """See Algorithm."""
+        what = "log(π/π_ref)" if self.relative else "log π"
+        of = "mean" if self.averaged else "Σ"
+        length = "/|o|" if self.averaged else ""
+        return f"GC = ±{self.slope_formula}{length}, w = m/#pairs, h = {of} {what}(o⁺) - {of} {what}(o⁻)"
+
+    @property
+    @abstractmethod
+    def slope_formula(self) -> str:
+        """f'(h) as text."""
 
     def reduction(self, mask: Bool[Tensor, "B T"], group: Int[Tensor, " B"]) -> Float[Tensor, "B T"]:
         """Returns m/#pairs [B, T]."""
@@ -56,66 +75,32 @@ class Preference(Algorithm):
         return batch.replace(advantage=ops.masked(sign[:, None].expand(batch.mask.shape), batch.mask))
 
     def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        """Returns ±f'(h) [B, T]."""
+        """Returns ±f'(h) [B, T], over |o| where completions are averaged."""
         sign = annotated(batch.advantage, "advantage").to(logp.dtype)
-        log_ratio_ref = logp - annotated(batch.logp_ref, "logp_ref")
-        margin = ops.group_sum(ops.row_sum(sign * log_ratio_ref, batch.mask), batch.group)
-        return sign * self.slope(margin)[:, None]
+        score = logp - annotated(batch.logp_ref, "logp_ref") if self.relative else logp
+        over = ops.row_mean if self.averaged else ops.row_sum
+        gc = sign * self.slope(ops.group_sum(over(sign * score, batch.mask), batch.group))[:, None]
+        return gc / ops.lengths(batch.mask).to(gc.dtype)[:, None] if self.averaged else gc
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns Σ over pairs of w·f(h)."""
-        weight, logp_ref = annotated(batch.weight, "weight"), annotated(batch.logp_ref, "logp_ref")
-        result = logp.new_zeros(())
-        for rows in batch.atoms("group"):
-            order = rows[batch.reward[rows].argsort(descending=True)]
-            first, second = int(order[0]), int(order[1])
-            if batch.reward[first] == batch.reward[second]:
-                continue
-            preferred = (logp[first] - logp_ref[first])[batch.mask[first]].sum()
-            other = (logp[second] - logp_ref[second])[batch.mask[second]].sum()
-            result = result + weight[rows].max() * self.value(preferred - other)
+        weight, result = annotated(batch.weight, "weight"), logp.new_zeros(())
+        for better, worse in pairs(batch):
+            margin = self.score(batch, logp, better) - self.score(batch, logp, worse)
+            result = result + weight[[better, worse]].max() * self.value(margin)
         return result
 
+    def score(self, batch: Batch, logp: Float[Tensor, "B T"], row: int) -> Float[Tensor, ""]:
+        """Returns what is compared of one row, for the objective."""
+        tokens = logp[row][batch.mask[row]]
+        if self.relative:
+            tokens = tokens - annotated(batch.logp_ref, "logp_ref")[row][batch.mask[row]]
+        return tokens.sum() / max(1, len(tokens)) if self.averaged else tokens.sum()
 
-@dataclass(frozen=True)
-class DPO(Preference):
-    """GC = ±β[(1-ε)·σ(-βh) - ε·σ(βh)], the gradient of the objective of Rafailov et al., arXiv 2305.18290, Eq. 7.
 
-    With ε > 0 it is the conservative DPO of its authors' note: the label is wrong with probability ε. It differs from
-    the coefficient printed in DeepSeekMath (arXiv 2402.03300, A.1.5), which drops β and takes ratios token by token.
-
-    Attributes:
-        beta: β, how strongly π_θ is held to π_ref; above 0.
-        label_smoothing: ε, in [0, 0.5].
-
-    >>> import torch
-    >>> from rlft.testing import make_batch
-    >>> batch = make_batch(queries=1, samples=2, length=1, holes=False, rewards=torch.tensor([1.0, 0.0]))
-    >>> dpo = DPO(beta=0.1)
-    >>> dpo.coefficient(dpo.prepare(batch), batch.logp_ref)  # h = 0: ±β/2
-    tensor([[ 0.0500],
-            [-0.0500]], dtype=torch.float64)
-    """
-
-    beta: float
-    label_smoothing: float = 0.0
-
-    def __post_init__(self) -> None:
-        check_number("beta", self.beta, 0, above=True)
-        check_number("label_smoothing", self.label_smoothing, 0, 0.5)
-
-    @property
-    def formula(self) -> str:
-        """See Algorithm."""
-        slope = "β[(1-ε)·σ(-βh) - ε·σ(βh)]" if self.label_smoothing else "β·σ(-βh)"
-        return f"GC = ±{slope}, w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)"
-
-    def value(self, margin: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Returns (1-ε)·log σ(βh) + ε·log σ(-βh)."""
-        smooth, log_sigmoid = self.label_smoothing, torch.nn.functional.logsigmoid
-        return (1 - smooth) * log_sigmoid(self.beta * margin) + smooth * log_sigmoid(-self.beta * margin)
-
-    def slope(self, margin: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-        """Returns β[(1-ε)·σ(-βh) - ε·σ(βh)]."""
-        wrong = torch.sigmoid(-self.beta * margin)
-        return self.beta * ((1 - self.label_smoothing) * wrong - self.label_smoothing * (1 - wrong))
+def pairs(batch: Batch) -> Iterator[tuple[int, int]]:
+    """Yields the rows of each pair, the preferred one first; ties are left out."""
+    for rows in batch.atoms("group"):
+        better, worse = (int(row) for row in rows[batch.reward[rows].argsort(descending=True)])
+        if batch.reward[better] != batch.reward[worse]:
+            yield better, worse

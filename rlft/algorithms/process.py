@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlft import ops
-from rlft.algorithms.advantage import GroupNormalised
 from rlft.algorithms.checks import annotated
+from rlft.algorithms.group_advantage import GroupNormalised
 from rlft.base import Batch
 
 

@@ -25,7 +25,9 @@ class Batch:
         step_reward, step_end: [B, T], the reward given at a step's last token, and where those are (bool). What stands
             in `step_reward` elsewhere is not read.
         weight: [B, T], the normaliser.
-        logp_old, logp_ref, logp_sampled: [B, T] nats. value: [B, T], V of the state before o_t.
+        logp_old, logp_ref, logp_sampled: [B, T] nats. kl_full: [B, T], KL(π_θ ‖ π_ref) of the distribution that o_t was
+            drawn from, over the whole vocabulary, nats. value: [B, T], V of the state before o_t.
+        mismatched: [B] nats, Σ_t log(π_θ/π_ref) of another query's completion after this row's prompt.
         advantage, returns: [B, T].
         row: [B] long, each row's number in the whole batch, so that a part can be traced back.
     """
@@ -44,7 +46,9 @@ class Batch:
     logp_old: Tensor | None = None
     logp_ref: Tensor | None = None
     logp_sampled: Tensor | None = None
+    kl_full: Tensor | None = None
     value: Tensor | None = None
+    mismatched: Tensor | None = None
     advantage: Tensor | None = None
     returns: Tensor | None = None
     row: Tensor | None = None

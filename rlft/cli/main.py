@@ -24,6 +24,7 @@ VERBS = {
     "ls": "list recipes, algorithms, data, rewards, models or runs",
     "show": "a recipe's data source, reward and algorithm, and all its values",
     "validate": "check a recipe without loading a model",
+    "verify": "whether methods are what they claim: gradients, splits, expectations",
     "cost": "FLOPs, memory and seconds of a recipe before it runs",
 }
 

@@ -183,8 +183,8 @@ def step_flops(
     recompute: bool = False,
     learnt: Tokens | None = None,
 ) -> dict[str, float]:
-    """Returns the FLOPs of one batch by part: those of the roles there are ("old", "reference", "critic"), "forward"
-    and "backward".
+    """Returns the FLOPs of one batch by part: those of the roles there are ("old", "reference", "kl_full",
+    "mismatched", "critic"), "forward" and "backward".
 
     Args:
         shape: of the policy. Of a reference the adapter is off; a critic has one of the policy's shape and no
@@ -201,6 +201,9 @@ def step_flops(
         parts["old"] = shape.forward(scored["old"])
     if "reference" in scored:
         parts["reference"] = shape.forward(scored["reference"], adapter=False)
+    for role in ("kl_full", "mismatched"):  # both models run
+        if role in scored:
+            parts[role] = shape.forward(scored[role]) + shape.forward(scored[role], adapter=False)
     if "critic" in scored:
         again = recompute and not shape.whole
         learnt = learnt if learnt is not None and again else scored["critic"]

@@ -2,17 +2,19 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from rlft.base import Atom, Batch, Role
+from rlft import ops
+from rlft.base import Atom, Batch, Role, UserError
+from rlft.base.batch import integers
 from rlft.base.processes import Processes
 from rlft.models.adapter import has_adapter, only
 from rlft.models.load import REFERENCE
-from rlft.models.policy import Policy
+from rlft.models.policy import CHUNK_NUMBERS, Policy
 from rlft.models.row_cache import RowCache
 
 
@@ -101,6 +103,78 @@ class ReferenceRole(Role):
         """Restores it; a checkpoint without one leaves the cache empty."""
         if self.cache is not None and state:
             self.cache.load_state_dict(state)
+
+
+class FullKLRole(Role):
+    """Fills `kl_full`: KL(π_θ ‖ π_ref) of every distribution that a trained token was drawn from, as π_θ is before the
+    batch's first optimiser step. Both models are run, and their logits are held a few rows at a time."""
+
+    def __init__(self, reference: Reference, tokens: int, atom: Atom, processes: Processes):
+        self.atom: Atom = atom
+        self.reference, self.tokens, self.processes = reference, tokens, processes
+
+    def annotate(self, batch: Batch) -> Batch:
+        """Returns the batch with the divergence [B, T], nats."""
+        policy = self.reference.policy
+        return batch.replace(
+            kl_full=over_processes(policy, batch, self.tokens, self.atom, self.processes, self._divergence)
+        )
+
+    def _divergence(self, batch: Batch) -> Tensor:
+        policy = self.reference.policy
+        batch = batch.to(policy.device)
+        hidden = policy.hidden(batch)
+        with self.reference.active() as reference:
+            other = reference.hidden(batch)
+        rows = max(16, CHUNK_NUMBERS // policy.base.get_output_embeddings().weight.shape[0])
+        parts: list[Tensor] = []
+        for of_policy, of_reference in zip(hidden.split(rows), other.split(rows), strict=True):
+            # An adapter on the head has to be switched; doing so goes through the whole model.
+            with nullcontext(policy) if policy.plain_head else self.reference.active() as reference:
+                logits = reference.logits(of_reference)
+            parts.append(ops.full_kl(policy.logits(of_policy), logits))
+        blank = torch.zeros(batch.mask.shape, dtype=policy.score_dtype, device=policy.device)
+        return blank.masked_scatter(batch.mask, torch.cat(parts).to(blank.dtype))
+
+
+class MismatchedRole(Role):
+    """Fills `mismatched`: Σ_t log(π_θ/π_ref) of another query's completion after each row's prompt, as π_θ is before
+    the batch's first optimiser step. Rows take that of a later row with another prompt, going
+    round."""
+
+    def __init__(self, reference: Reference, tokens: int, atom: Atom, processes: Processes):
+        self.atom: Atom = atom
+        self.reference, self.tokens, self.processes = reference, tokens, processes
+
+    def annotate(self, batch: Batch) -> Batch:
+        """Returns the batch with the sums [B]. Raises UserError if all its prompts are one."""
+        other = next_prompt(batch)
+        moved = batch.replace(**{name: getattr(batch, name)[other] for name in ("completion_ids", "attention", "mask")})
+        logp = score_rows(self.reference.policy, moved, self.tokens, self.atom, self.processes)
+        with self.reference.active() as reference:
+            logp_ref = score_rows(reference, moved, self.tokens, self.atom, self.processes)
+        return batch.replace(mismatched=ops.row_sum(logp - logp_ref, moved.mask))
+
+
+def next_prompt(batch: Batch) -> Tensor:
+    """Returns for each row [B] the next row, going round, whose prompt is another: two queries may ask the same.
+
+    Raises UserError if there is none.
+    """
+    prompts = [tuple(integers(ids[mask])) for ids, mask in zip(batch.prompt_ids, batch.prompt_mask, strict=True)]
+    of_row = [prompts[owner] for owner in integers(batch.group)]
+    count, rows = len(of_row), list[int]()
+    for row, own in enumerate(of_row):
+        alike = of_row.count(own)  # beyond these, so that rows of one prompt take different rows of the next
+        places = [(row + k) % count for k in (*range(alike, count), *range(1, alike))]
+        others = [place for place in places if of_row[place] != own]
+        if not others:
+            raise UserError(
+                "a completion is compared with that of another question, and the batch has one question alone; type "
+                "trainer.prompts_per_step=2 or more"
+            )
+        rows.append(others[0])
+    return torch.tensor(rows, device=batch.group.device)
 
 
 class OldPolicyRole(Role):

@@ -2,7 +2,7 @@
 
 from rlft.ops.gae import gae
 from rlft.ops.groups import group_count, group_deviation, group_size, group_std, group_sum, leave_one_out
-from rlft.ops.kl import k1, k2, k2_coefficient, k3, k3_coefficient
+from rlft.ops.kl import full_kl, k1, k2, k2_coefficient, k3, k3_coefficient
 from rlft.ops.logprob import linear_logp
 from rlft.ops.masking import last, lengths, masked, masked_mean, row_mean, row_sum, whiten
 from rlft.ops.mismatch import masked_mismatch, truncated_mismatch
@@ -11,6 +11,7 @@ from rlft.ops.reduction import constant_length, sequence_mean, sequence_sum, tok
 
 __all__ = [
     "constant_length",
+    "full_kl",
     "gae",
     "geometric_ratio",
     "group_count",

@@ -18,6 +18,17 @@ def k1(log_ratio_ref: Values) -> Values:
     return log_ratio_ref
 
 
+def full_kl(logits: Float[Tensor, "N V"], other: Float[Tensor, "N V"]) -> Float[Tensor, " N"]:
+    """Returns KL(p ‖ q) [N], nats, of the distributions that two rows of logits stand for; float32 at least.
+
+    >>> full_kl(torch.tensor([[1.0, 1.0]]).log(), torch.tensor([[1.0, 3.0]]).log())  # ½ log(½/¼) + ½ log(½/¾)
+    tensor([0.1438])
+    """
+    wide = torch.promote_types(logits.dtype, torch.float32)
+    p, q = logits.to(wide).log_softmax(-1), other.to(wide).log_softmax(-1)
+    return (p.exp() * (p - q)).sum(-1)
+
+
 def k2(log_ratio_ref: Values) -> Values:
     """Returns x²/2.
 

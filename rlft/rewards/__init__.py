@@ -11,7 +11,7 @@ from rlft.rewards.model import RewardModel
 from rlft.rewards.process_model import ProcessModel
 from rlft.rewards.python import PythonReward
 from rlft.rewards.reasoning import ReasoningGym
-from rlft.rewards.simple import Implicit, Length, PreferenceLabel
+from rlft.rewards.simple import Implicit, Label, Length, PreferenceLabel
 from rlft.rewards.steps import Stepped, Steps
 from rlft.rewards.verifier import Verifier
 
@@ -20,6 +20,7 @@ __all__ = [
     "Combine",
     "Format",
     "Implicit",
+    "Label",
     "Length",
     "MathAnswer",
     "MultipleChoice",

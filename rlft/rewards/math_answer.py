@@ -14,15 +14,25 @@ LATEX = re.compile(r"[\\^_{}]")
 
 @dataclass(kw_only=True)
 class MathAnswer(Isolated):
-    """1 if the final answer equals `query.answer`, else 0.
+    """1 if the final answer equals `query.answer`, else `wrong`.
 
     The answer is extracted first (`extract_answer`). Numbers are compared exactly, without rounding. Only where one
     side is LaTeX that is no plain number does math-verify decide, in the worker process.
+
+    Attributes:
+        wrong: what another answer, or none, is worth; below 1. One that could not be judged is worth 0.
     """
 
     label: ClassVar[str] = "math_answer"
     program: ClassVar[str] = "latex.py:equal"
     hint: ClassVar[str] = "LaTeX answers need the extra `math`: pip install 'rlft[math]'"
+
+    wrong: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.wrong < 1:
+            raise UserError(f"reward.wrong={self.wrong:g}: a right answer is worth 1, expected a number below it")
 
     def rate(self, query: Query, completions: tuple[Completion, ...]) -> list[Reward]:
         if query.answer is None:
@@ -40,7 +50,7 @@ class MathAnswer(Isolated):
     def _one(self, gold: str, text: str) -> Reward:
         answer = extract_answer(text)
         try:
-            value = float(answer is not None and self._equal(gold, answer))
+            value = 1.0 if answer is not None and self._equal(gold, answer) else self.wrong
         except WorkerError as error:
             return Reward(0.0, {self.label: 0.0}, extracted=answer, error=str(error))
         return Reward(value, {self.label: value}, extracted=answer)

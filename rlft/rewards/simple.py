@@ -1,4 +1,4 @@
-"""Rewards that need nothing but the completion: 1, its length, its place in a pair."""
+"""Rewards that need nothing but the completion: 1, its length, its label, its place in a pair."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -51,6 +51,26 @@ class Length(Scored):
             value = self.penalty * min(max(excess, 0.0), 1.0)
             rewards.append(Reward(value, {self.label: value}))
         return rewards
+
+
+@dataclass(kw_only=True)
+class Label(Scored):
+    """The label that was recorded with a completion, 1 or 0 (`data=labelled`)."""
+
+    label: ClassVar[str] = "label"
+
+    @property
+    def judges(self) -> bool:
+        return False
+
+    def rate(self, query: Query, completions: tuple[Completion, ...]) -> list[Reward]:
+        label = query.metadata.get("label")
+        if label is None:
+            raise UserError(
+                f"reward=label: query {query.id} has no label; take a data source that has (data=labelled) or another "
+                "reward (reward=math_answer)"
+            )
+        return [Reward(float(label), {self.label: float(label)}) for _ in completions]
 
 
 @dataclass(kw_only=True)

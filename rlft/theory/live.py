@@ -23,12 +23,12 @@ class Live:
     wrong: float = 1.0
 
     @classmethod
-    def of(cls, algorithm: Algorithm, rows: int) -> "Live":
-        """Asks an algorithm which rows vanish in groups of `rows` completions with rewards 1 and 0. A method that
-        cannot be asked so is taken to use every row."""
+    def of(cls, algorithm: Algorithm, rows: int, worth: float = 0.0) -> "Live":
+        """Asks an algorithm which rows vanish in groups of `rows` completions with rewards 1 and, where they are wrong,
+        `worth`. A method that cannot be asked so is taken to use every row."""
         size = max(2, rows) if algorithm.atom == "group" else rows
         split = max(1, size // 2)
-        rewards = [1.0] * size + [0.0] * size + [1.0] * split + [0.0] * (size - split)
+        rewards = [1.0] * size + [worth] * size + [1.0] * split + [worth] * (size - split)
         try:
             batch = make_batch(3, size, 3, holes=False, rewards=torch.tensor(rewards), needs=algorithm.needs)
             moved = (~algorithm.vanishes(algorithm.prepare(batch))).double()

@@ -41,7 +41,7 @@ def run_memory(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu
         "weights": model.weights * itemsize + (JOINED * model.adapted * itemsize if on_cpu else 0.0),
         "trained": float(_trained(trained, itemsize, own=shape.whole)),
     }
-    if shape.whole and "reference" in work.roles:
+    if shape.whole and work.roles & {"reference", "kl_full", "mismatched"}:
         parts["reference copy"] = float(model.weights * itemsize)
     if "critic" in work.roles:
         parts["critic"] = float(_trained(critic, itemsize, own=False))

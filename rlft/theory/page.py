@@ -14,7 +14,7 @@ from rlft.theory.measured import Measured
 from rlft.theory.model import Model
 from rlft.theory.work import Work
 
-WORDS = {"old": "π_old", "reference": "π_ref", "optimizer": "optimiser"}
+WORDS = {"old": "π_old", "reference": "π_ref", "kl_full": "full KL", "mismatched": "z0", "optimizer": "optimiser"}
 
 
 @dataclass(frozen=True)

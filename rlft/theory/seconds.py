@@ -54,6 +54,7 @@ class Rates:
         parts["reward"] = self.score(p.judged.positions / work.processes) * _ratio(work, model.shape)
         scoring = steps * (self.score(p.scored.positions, split * work.processes) + p.scored.scored * self.head)
         parts |= {role: scoring * p.share(role) for role in ("old", "reference") if role in work.roles}
+        parts |= {role: 2 * scoring for role in ("kl_full", "mismatched") if role in work.roles}
         if "critic" in work.roles:
             learnt = p.scored if model.shape.whole else p.learnt  # beside trained weights it is a model of its own
             values = self.score(p.scored.positions, split) + work.epochs * self.update(learnt.positions, split)

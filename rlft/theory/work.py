@@ -30,7 +30,7 @@ class Work:
         kept: which groups training sees: "all" that were sampled or recorded, or of "right" rows or of "pairs" only.
         most: rows of a query that are kept at most, of those sampled once.
         live: which rows move the policy.
-        roles: "old", "reference" and "critic", as far as there are any.
+        roles: "old", "reference", "kl_full", "mismatched" and "critic", as far as there are any.
         epochs, mini_batches: passes over a batch, and optimiser steps in each. frozen: steps in which only roles learn.
         tokens: positions that go through the model at once.
         max_prompt, max_completion: limits, tokens.
@@ -100,7 +100,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         samples=samples,
         pool=source.pool if isinstance(source, Offline) else curriculum.pool if curriculum else None,
         kept=kept,
-        live=Live.of(plan.algorithm, rows),
+        live=Live.of(plan.algorithm, rows, getattr(plan.reward, "wrong", 0.0)),
         roles=needs - {"steps"},  # which a reward fills, not a role
         epochs=trainer.epochs,
         mini_batches=trainer.mini_batches,

@@ -76,7 +76,7 @@ class Bill:
         self.trained_tokens += int(batch.mask.sum()) * epochs
         self.prompts += int(batch.prompt_ids.shape[0])
         self.prompt_tokens += int(batch.prompt_mask.sum())
-        self.reference_rows += len(ran["reference"]) if "reference" in ran else 0
+        self.reference_rows += sum(len(ran[role]) for role in ("reference", "kl_full", "mismatched") if role in ran)
         scored = {role: way.read(rows) for role, rows in ran.items()}
         learnt = way.read(batch, learns=True)
         self._add(step_flops(shape, scored, trained, epochs, way.recompute, learnt))

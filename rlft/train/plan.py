@@ -7,6 +7,7 @@ from typing import Any
 from rlft.base import Algorithm, Curriculum, DataSource, RewardFunction, UserError
 from rlft.models.config import ModelConfig
 from rlft.models.rollout import Rollout
+from rlft.testing import ANNOTATIONS
 from rlft.train.budget import Budget
 from rlft.train.config import TrainerConfig
 
@@ -47,8 +48,17 @@ class Plan:
         self.budget.check(self.source, self.reward)
 
     def check(self) -> None:
-        """Raises UserError if the algorithm needs rewards of steps and the reward judges none: it can be looked at, but
-        not trained with."""
+        """Raises UserError if the algorithm needs what there is not, as rewards of steps from a reward that judges
+        none: it can be looked at, but not trained with."""
+        if unknown := self.algorithm.needs - set(ANNOTATIONS):
+            raise UserError(
+                f"algorithm {self.method} needs {', '.join(sorted(unknown))}; rlft has {', '.join(ANNOTATIONS)}"
+            )
+        if "mismatched" in self.algorithm.needs and self.trainer.prompts_per_step < 2:
+            raise UserError(
+                f"trainer.prompts_per_step={self.trainer.prompts_per_step}: algorithm {self.method} compares "
+                "completions with those of other questions; type trainer.prompts_per_step=2 or more"
+            )
         if "steps" in self.algorithm.needs and not self.reward.stepwise:
             raise UserError(
                 f"algorithm {self.method} needs rewards of steps, and the reward {self.reward.name} judges none; "

@@ -20,7 +20,7 @@ from rlft.models.flops import Shape, Way
 from rlft.models.load import POLICY, Loaded, load, tensors_hash
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
-from rlft.models.roles import OldPolicyRole, Reference, ReferenceRole
+from rlft.models.roles import FullKLRole, MismatchedRole, OldPolicyRole, Reference, ReferenceRole
 from rlft.models.rollout import Setting
 from rlft.models.row_cache import RowCache
 from rlft.train.bill import reading_flops
@@ -121,7 +121,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     policy = Policy(loaded.model, say)
     tokens = _resolve_memory(plan, policy, loaded, accelerator, processes, say)
     plan = _resolved(plan, loaded, tokens, policy.recompute)
-    reference = Reference(policy, keep=training and "reference" in plan.algorithm.needs)
+    reference = Reference(policy, keep=training and bool(plan.algorithm.needs & {"reference", "kl_full", "mismatched"}))
     fingerprint = tensors_hash(_described(plan, loaded))
     setting = Setting(policy, reference, loaded, plan.model, plan.seed, fingerprint, processes, say, trust_remote_code)
     sampler = plan.rollout.sampler(setting)
@@ -264,11 +264,6 @@ def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, proces
     """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
     plan.check()
     trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
-    unknown = needs - {"old", "reference", "critic", "steps"}
-    if unknown:
-        raise UserError(
-            f"algorithm {plan.method} needs {', '.join(sorted(unknown))}; rlft has old, reference, critic and steps"
-        )
     roles: dict[str, Role] = {}
     noisy = plan.rollout.correction is not None and has_dropout(policy.model)  # π_old of the mismatch has no dropout
     if "old" in needs or trainer.epochs * trainer.mini_batches > 1 or noisy:
@@ -277,6 +272,10 @@ def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, proces
         roles["reference"] = ReferenceRole(
             reference, tokens, atom, processes, None if plan.source.on_policy else RowCache()
         )
+    if "kl_full" in needs:
+        roles["kl_full"] = FullKLRole(reference, tokens, atom, processes)
+    if "mismatched" in needs:
+        roles["mismatched"] = MismatchedRole(reference, tokens, atom, processes)
     if "critic" in needs:
         roles["critic"] = CriticRole(
             policy,

@@ -26,23 +26,29 @@ TARGETS = {
         "Preference.reduction",
         "Preference.prepare",
         "Preference.coefficient",
-        "DPO.slope",
     ],
+    "rlft.algorithms.dpo": ["DPO.slope", "IPO.slope", "Hinge.slope", "RobustDPO.slope"],
+    "rlft.algorithms.anchored": ["RPO.coefficient", "SimPO.slope", "ORPO.slope", "ORPO.coefficient"],
+    "rlft.algorithms.kto": ["KTO.reduction", "KTO.prepare", "KTO.coefficient"],
     "rlft.algorithms.policy_gradient": [
         "PolicyGradient.prepare",
         "PolicyGradient.coefficient",
         "PolicyGradient._log_ratio",
     ],
-    "rlft.algorithms.surrogate": ["PPOClip.coefficient", "NoSurrogate.coefficient"],
+    "rlft.algorithms.clip": ["PPOClip.coefficient"],
+    "rlft.algorithms.soft": ["CISPO.coefficient", "SAPO.coefficient", "SAPO._tau", "Tapered.coefficient"],
     "rlft.algorithms.kl": ["KL.coefficient", "K3.coefficient", "K2.coefficient"],
     "rlft.algorithms.advantage": [
         "RowAdvantage.fill",
         "RewardAdvantage.rows",
+    ],
+    "rlft.algorithms.group_advantage": [
         "GroupNormalised.rows",
         "GroupCentred.rows",
         "LeaveOneOut.rows",
-        "GAE.fill",
+        "MeanRatio.rows",
     ],
+    "rlft.algorithms.token_advantage": ["GAE.fill", "TokenWhitened.fill"],
     "rlft.algorithms.process": ["StepNormalised.fill"],
     "rlft.algorithms.reduction": [
         "Sum.__call__",
@@ -218,6 +224,7 @@ def proofs() -> list[Callable[[], None]]:
     found: list[Callable[[], None]] = []
     for path in (
         "algorithms/test_values.py",
+        "algorithms/test_preference_values.py",
         "algorithms/test_process.py",
         "algorithms/test_parts.py",
         "ops/test_ops.py",
@@ -251,6 +258,7 @@ EQUIVALENT: dict[str, str] = {
     "Preference.reduction: ops.total(mask) -> mask": "the division makes the mask a float anyway",
     "Preference.prepare: ops.group_deviation -> ops.leave_one_out": "for pairs twice the value, and the same sign",
     "PolicyGradient.prepare: ops.k1(log_ratio_ref) -> log_ratio_ref": "k1 is the identity; the call names it",
+    "MeanRatio.rows: 1 -> 2": "it divides where the mean is 0, and there the deviation is 0",
     "KL.coefficient: log_ratio_ref -> log_ratio": SHAPE_ONLY,
     "gae: value -> reward": SHAPE_ONLY,
     "gae: torch.zeros_like(ahead) -> ahead": "these are zeros at that point, and are replaced, not written to",
@@ -279,7 +287,7 @@ def test_every_mutant_is_killed_or_known_to_be_equivalent(module: str) -> None:
                     survivors.append(description)
             finally:
                 function.__code__ = original
-    assert tried > 5
+    assert tried
     assert [s for s in survivors if s not in EQUIVALENT] == []
     listed = [d for d in EQUIVALENT if d.split(":")[0] in TARGETS[module]]
     assert sorted(listed) == sorted(set(survivors)), "a mutant is listed as equivalent that is killed, or gone"

@@ -10,12 +10,19 @@ import yaml
 
 from rlft import algorithms
 from rlft.algorithms import (
+    CISPO,
     DPO,
     GAE,
+    IPO,
     K2,
     K3,
+    KTO,
+    ORPO,
+    RPO,
+    SAPO,
     ConstantLength,
     GroupNormalised,
+    Hinge,
     KLInReward,
     LeaveOneOut,
     NoKL,
@@ -23,7 +30,11 @@ from rlft.algorithms import (
     PolicyGradient,
     PPOClip,
     RewardAdvantage,
+    RobustDPO,
     SequenceSum,
+    SimPO,
+    Tapered,
+    TokenWhitened,
     WeightedLikelihood,
 )
 from rlft.base import Algorithm, UserError
@@ -38,8 +49,24 @@ CLIP, INF, NAN = PPOClip(0.2, 0.2), float("inf"), float("nan")
         (lambda: DPO(beta=0.0), "algorithm.beta=0.0: expected a number above 0"),
         (lambda: DPO(beta=NAN), "algorithm.beta=nan: expected a number above 0"),
         (lambda: DPO(beta=0.1, label_smoothing=0.6), "algorithm.label_smoothing=0.6: .* of at least 0 and at most 0.5"),
+        (lambda: IPO(beta=0.0), "algorithm.beta=0.0: expected a number above 0"),
+        (lambda: Hinge(beta=0.0), "algorithm.beta=0.0: expected a number above 0"),
+        (lambda: RobustDPO(beta=0.0, flipped=0.1), "algorithm.beta=0.0: expected a number above 0"),
+        (lambda: RobustDPO(beta=0.1, flipped=0.5), "algorithm.flipped=0.5: .* of at least 0 and at most 0.49"),
+        (lambda: RPO(beta=0.1, alpha=-1.0), "algorithm.alpha=-1.0"),
+        (lambda: RPO(beta=0.0), "algorithm.beta=0.0"),
+        (lambda: SimPO(beta=0.0, gamma=1.0), "algorithm.beta=0.0: expected a number above 0"),
+        (lambda: SimPO(beta=1.0, gamma=-1.0), "algorithm.gamma=-1.0"),
+        (lambda: ORPO(weight=-1.0), "algorithm.weight=-1.0"),
+        (lambda: KTO(beta=0.0), "algorithm.beta=0.0: expected a number above 0"),
+        (lambda: KTO(beta=0.1, good=-1.0), "algorithm.good=-1.0"),
+        (lambda: KTO(beta=0.1, bad=-1.0), "algorithm.bad=-1.0"),
         (lambda: PPOClip(-0.1, 0.2), "algorithm.surrogate.eps_low=-0.1"),
         (lambda: PPOClip(0.1, NAN), "algorithm.surrogate.eps_high=nan"),
+        (lambda: CISPO(-1.0, 0.2), "algorithm.surrogate.eps_low=-1.0"),
+        (lambda: CISPO(1.0, -0.2), "algorithm.surrogate.eps_high=-0.2"),
+        (lambda: SAPO(0.0, 1.0), "algorithm.surrogate.tau_positive=0.0: expected a number above 0"),
+        (lambda: SAPO(1.0, 0.0), "algorithm.surrogate.tau_negative=0.0: expected a number above 0"),
         (lambda: GAE(1.1, 0.9, True), "algorithm.advantage.gamma=1.1"),
         (lambda: GAE(1.0, -0.1, True), "algorithm.advantage.lam=-0.1"),
         (lambda: GroupNormalised(delta=0.0), "algorithm.advantage.delta=0.0"),
@@ -48,7 +75,11 @@ CLIP, INF, NAN = PPOClip(0.2, 0.2), float("inf"), float("nan")
         (lambda: PolicyGradient(RewardAdvantage(), CLIP, NoKL(), 0.1), "algorithm.beta=0.1: .*type algorithm.beta=0"),
         (
             lambda: PolicyGradient(GAE(1.0, 1.0, True), PPOClip(0.2, 0.2, "sequence"), K3(), 0.0),
-            "algorithm.surrogate.level: .*GAE.*type algorithm.surrogate.level=token",
+            "algorithm.surrogate: PPOClip .*GAE gives one per token.*algorithm.surrogate.level=token",
+        ),
+        (
+            lambda: PolicyGradient(TokenWhitened(), Tapered(), K3(), 0.0),
+            "algorithm.surrogate: Tapered .*TokenWhitened gives one per token",
         ),
     ],
 )
@@ -86,6 +117,22 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
             DPO(beta=0.1, label_smoothing=0.1),
             "GC = ±β[(1-ε)·σ(-βh) - ε·σ(βh)], w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)",
         ),
+        (IPO(beta=0.1), "GC = ±2(1/(2β) - h), w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)"),
+        (Hinge(beta=0.1), "GC = ±β·1[βh < 1], w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)"),
+        (
+            RobustDPO(0.1, 0.1),
+            "GC = ±β[(1-ε)·σ(-βh) + ε·σ(βh)]/(1-2ε), w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)",
+        ),
+        (RPO(beta=0.1), "GC = ±β·σ(-βh) + α/|o|·1[o⁺], w = m/#pairs, h = Σ log(π/π_ref)(o⁺) - Σ log(π/π_ref)(o⁻)"),
+        (SimPO(2.0, 1.0), "GC = ±β·σ(γ - βh)/|o|, w = m/#pairs, h = mean log π(o⁺) - mean log π(o⁻)"),
+        (
+            ORPO(0.1),
+            "GC = (1[o⁺] ± λ·σ(-l)/(1-P))/|o|, w = m/#pairs, P = exp(mean log π), l = log odds(o⁺) - log odds(o⁻)",
+        ),
+        (
+            KTO(0.1),
+            "GC = ±λ·β·p(1-p), w = m/B, p = σ(±β(q - z0)), q = Σ log(π/π_ref), z0 = max(0, mean q of mismatched)",
+        ),
         (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04), "GC = Â·ρ·live(ρ) + β(π_ref/π - 1), w = m/(|o|·B)"),
         (
             PolicyGradient(GroupNormalised(), CLIP, K3(True), 0.04),
@@ -105,6 +152,18 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
             PolicyGradient(GroupNormalised(), PPOClip(0.2, INF, "geometric"), K3(), 0.0),
             "GC = Â·s·live(s), w = m/(|o|·B), s = (Π_t ρ_t)^(1/|o|)",
         ),
+        (
+            PolicyGradient(GroupNormalised(), CISPO(1.0, 0.2), K3(), 0.0),
+            "GC = Â·clip(ρ, 1-ε_low, 1+ε_high), w = m/(|o|·B)",
+        ),
+        (
+            PolicyGradient(GroupNormalised(), SAPO(1.0, 1.0), K3(), 0.0),
+            "GC = 4Â·ρ·σ(τ(ρ-1))·(1-σ(τ(ρ-1))), w = m/(|o|·B)",
+        ),
+        (
+            PolicyGradient(RewardAdvantage(), Tapered(), K3(), 0.0, SequenceSum()),
+            "GC = (Â if Â > 0 else Â·min(s, 1)), w = m/B, s = Π_t ρ_t",
+        ),
     ],
 )
 def test_the_formula_says_what_is_on(algorithm: Algorithm, formula: str) -> None:
@@ -116,6 +175,10 @@ def test_the_formula_says_what_is_on(algorithm: Algorithm, formula: str) -> None
     [
         (WeightedLikelihood(), set()),
         (DPO(beta=0.1), {"reference"}),
+        (RPO(beta=0.1), {"reference"}),
+        (SimPO(2.0, 1.0), set()),
+        (KTO(0.1), {"reference", "mismatched"}),
+        (ORPO(0.1), set()),
         (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04), {"reference"}),
         (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.0), set()),
         (PolicyGradient(GAE(1.0, 1.0, True), CLIP, KLInReward(), 0.1), {"reference", "old", "critic"}),

@@ -6,18 +6,21 @@ import math
 
 import pytest
 import torch
-from torch import Tensor
+from by_hand import advantage, batch, coefficient, logs, near
 
 from rlft.algorithms import (
+    CISPO,
     DPO,
     GAE,
     K2,
     K3,
+    SAPO,
     ConstantLength,
     GroupCentred,
     GroupNormalised,
     KLInReward,
     LeaveOneOut,
+    MeanRatio,
     NoKL,
     NoSurrogate,
     PolicyGradient,
@@ -26,50 +29,15 @@ from rlft.algorithms import (
     SequenceMean,
     SequenceSum,
     Sum,
+    Tapered,
     TokenMean,
+    TokenWhitened,
     WeightedLikelihood,
 )
-from rlft.base import Algorithm, Batch, UserError
+from rlft.base import UserError
 from rlft.testing import assert_gradient
 
 CLIP = PPOClip(eps_low=0.2, eps_high=0.3)
-
-
-def batch(mask: list[list[int]], reward: list[float], group: list[int], **annotations: list[list[float]]) -> Batch:
-    trained = torch.tensor(mask, dtype=torch.bool)
-    queries = len(set(group))
-    return Batch(
-        prompt_ids=torch.zeros(queries, 1, dtype=torch.long),
-        prompt_mask=torch.ones(queries, 1, dtype=torch.bool),
-        completion_ids=torch.zeros(trained.shape, dtype=torch.long),
-        attention=torch.ones_like(trained),
-        mask=trained,
-        group=torch.tensor(group),
-        finished=torch.ones(len(group), dtype=torch.bool),
-        reward=torch.tensor(reward, dtype=torch.float64),
-        **{name: torch.tensor(values, dtype=torch.float64) for name, values in annotations.items()},
-    )
-
-
-def logs(*rows: list[float]) -> list[list[float]]:
-    return [[math.log(x) for x in row] for row in rows]
-
-
-def coefficient(algorithm: Algorithm, data: Batch, logp: list[list[float]]) -> list[list[float]]:
-    return algorithm.coefficient(algorithm.prepare(data), torch.tensor(logp, dtype=torch.float64)).tolist()
-
-
-def advantage(algorithm: Algorithm, data: Batch) -> list[list[float]]:
-    filled = algorithm.prepare(data).advantage
-    assert filled is not None
-    return filled.tolist()
-
-
-def near(rows: list[list[float]] | Tensor, *expected: list[float]) -> None:
-    actual = rows.tolist() if isinstance(rows, Tensor) else rows
-    assert len(actual) == len(expected)
-    for row, want in zip(actual, expected, strict=True):
-        assert row == pytest.approx(want, rel=1e-6, abs=1e-12)
 
 
 def test_weighted_likelihood_is_the_reward() -> None:
@@ -193,6 +161,51 @@ def test_advantages_of_groups() -> None:
     for scale, std in (("group", math.sqrt(7) + 0.1), ("batch", math.sqrt(3.5) + 0.1), ("none", 1.0)):
         method = PolicyGradient(GroupNormalised(delta=0.1, scale=scale), CLIP, K3(), 0.0)
         near(advantage(method, data), [-2 / std, 0], [-1 / std, 0], [3 / std, 0], [0, 0], [0, 0])
+
+
+def test_advantages_over_the_mean() -> None:
+    # Means 2, 0 and 0.5: (r - 2)/2; nothing; (r - 0.5)/0.5.
+    data = batch([[1, 0]] * 7, [0, 1, 5, 0, 0, 0, 1], [0, 0, 0, 1, 1, 2, 2])
+    method = PolicyGradient(MeanRatio(), CLIP, K3(), 0.0)
+    near(advantage(method, data), [-1, 0], [-0.5, 0], [1.5, 0], [0, 0], [0, 0], [-1, 0], [1, 0])
+    with pytest.raises(UserError, match=r"must not be below 0, one is -0\.5; type algorithm\.advantage"):
+        method.prepare(batch([[1]] * 2, [1, -0.5], [0, 0]))
+
+
+def test_advantages_whitened_token_by_token() -> None:
+    # r less what k1 takes from the token and those after it: 1 - 0.5·(3, 2), 4 - 0.5·2 and nothing under the mask.
+    old, ref = [[2.0, 2.0, 9.0], [2.0, 9.0, 9.0]], [[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    data = batch([[1, 1, 0], [1, 0, 0]], [1.0, 4.0], [0, 1], logp_old=old, logp_ref=ref)
+    rest = [-0.5, 0.0, 3.0]
+    mean = 2.5 / 3
+    std = math.sqrt(sum((x - mean) ** 2 for x in rest) / 2)
+    first, second, third = ((x - mean) / std for x in rest)
+    method = PolicyGradient(TokenWhitened(), CLIP, KLInReward(), 0.5)
+    near(advantage(method, data), [first, second, 0], [third, 0, 0])
+
+
+def test_soft_surrogates() -> None:
+    # ρ = 0.5, 1 and 4, with advantages of 2 and of -2.
+    data = batch([[1, 1, 1]] * 2, [2.0, -2.0], [0, 1], logp_old=logs(*[[0.2, 0.5, 0.1]] * 2))
+    logp = logs(*[[0.1, 0.5, 0.4]] * 2)
+
+    def gate(x: float) -> float:
+        return 4 * math.exp(-x) / (1 + math.exp(-x)) ** 2
+
+    cispo = PolicyGradient(RewardAdvantage(), CISPO(eps_low=0.4, eps_high=2.0), K3(), 0.0)
+    near(coefficient(cispo, data, logp), [1.2, 2, 6], [-1.2, -2, -6])
+    sapo = PolicyGradient(RewardAdvantage(), SAPO(tau_positive=1.0, tau_negative=2.0), K3(), 0.0)
+    near(
+        coefficient(sapo, data, logp),
+        [gate(0.5), 2, 8 * gate(3.0)],
+        [-gate(1.0), -2, -8 * gate(6.0)],
+    )
+    # Π ρ = 2 in full, and 0.5 of the first two tokens alone.
+    topr = PolicyGradient(RewardAdvantage(), Tapered(), K3(), 0.0)
+    near(coefficient(topr, data, logp), [2, 2, 2], [-2, -2, -2])
+    part = batch([[1, 1, 0]] * 2, [2.0, -2.0], [0, 1], logp_old=logs(*[[0.2, 0.5, 0.1]] * 2))
+    near(coefficient(topr, part, logp), [2, 2, 0], [-1, -1, 0])
+    near(coefficient(topr, part.replace(reward=part.reward / 4), logp), [0.5, 0.5, 0], [-0.25, -0.25, 0])
 
 
 def test_a_tie_leaves_dpo_without_objective_or_coefficient() -> None:

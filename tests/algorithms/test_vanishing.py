@@ -10,15 +10,19 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from rlft.algorithms import (
+    CISPO,
     DPO,
     K2,
     K3,
+    SAPO,
     GroupCentred,
     KLInReward,
     NoKL,
     NoSurrogate,
     PolicyGradient,
     PPOClip,
+    Preference,
+    Tapered,
     WeightedLikelihood,
 )
 from rlft.base import Algorithm, Batch
@@ -39,7 +43,8 @@ SHIPPED = {name: shipped(name) for name in sorted(options("algorithm"))}
 SHIPPED["grpo, β=0"] = shipped("grpo", "algorithm.beta=0")
 SHIPPED["ppo, β=0"] = shipped("ppo", "algorithm.beta=0")
 SHIPPED["grpo_process, β=0"] = shipped("grpo_process", "algorithm.beta=0")
-RUNS_ALL = {"grpo", "grpo_process", "dpo"}
+PAIRED = {name for name, algorithm in SHIPPED.items() if isinstance(algorithm, Preference)}
+RUNS_ALL = {"grpo", "grpo_process", *PAIRED}
 
 
 def drawn_logp(seed: int, batch: Batch) -> Tensor:
@@ -61,7 +66,7 @@ def constant(batch: Batch) -> Tensor:
 @given(rewards=right, seed=seeds)
 def test_a_row_that_vanishes_has_no_coefficient(name: str, rewards: list[bool], seed: int) -> None:
     algorithm = SHIPPED[name]
-    batch = prepared(algorithm, rewards, seed, 2 if name == "dpo" else 4)
+    batch = prepared(algorithm, rewards, seed, 2 if name in PAIRED else 4)
     gone = algorithm.vanishes(batch)
     assert gone.shape == (12,) and gone.dtype == torch.bool
     for other in (seed, seed + 1):
@@ -89,7 +94,10 @@ def test_a_pull_to_the_reference_and_a_pair_never_vanish(name: str) -> None:
 
 
 CLIP = PPOClip(0.2, 0.2)
-SURROGATES: list[Any] = [CLIP, PPOClip(0.1, 0.3, "sequence"), PPOClip(0.1, 0.3, "geometric"), NoSurrogate()]
+SURROGATES: list[Any] = [
+    CLIP, PPOClip(0.1, 0.3, "sequence"), PPOClip(0.1, 0.3, "geometric"), NoSurrogate(), CISPO(1.0, 2.0), SAPO(1.0, 2.0),
+    Tapered(),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("surrogate", SURROGATES, ids=str)

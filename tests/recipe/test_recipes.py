@@ -5,13 +5,30 @@ from pathlib import Path
 
 import pytest
 
-from rlft.algorithms import PolicyGradient, Preference, WeightedLikelihood
+from rlft.algorithms import KTO, Formula, PolicyGradient, Preference, WeightedLikelihood
 from rlft.base import UserError
-from rlft.data import Offline, Online, Pairs, Recorded
+from rlft.data import Labelled, Offline, Online, Pairs, Recorded
 from rlft.recipe import build, compose, read_data
 from rlft.recipe.groups import GROUPS, options, shipped, summary_line
 
+PAIRED = ("dpo", "ipo", "hinge", "robust", "rpo", "simpo", "orpo")
+FROM_POOL = (*PAIRED, "kto", "dpo_note")
+SAMPLED = (
+    "ppo_note",
+    "grpo_note",
+    "dr_grpo",
+    "dapo",
+    "rloo",
+    "reinforce_pp",
+    "gspo",
+    "cispo",
+    "sapo",
+    "max_rl",
+    "topr",
+    "formula",
+)
 SOURCES = {
+    **dict.fromkeys(SAMPLED, Online),
     "sft": Recorded,
     "rft": Offline,
     "online_rft": Online,
@@ -19,11 +36,16 @@ SOURCES = {
     "grpo": Online,
     "grpo_process": Online,
 }
+NOTES = ("dpo_note", "ppo_note", "grpo_note")
 ALGORITHMS = {
+    **dict.fromkeys(SAMPLED, PolicyGradient),
+    **dict.fromkeys(NOTES, Formula),
+    **dict.fromkeys(PAIRED, Preference),
+    "formula": Formula,
+    "kto": KTO,
     "sft": WeightedLikelihood,
     "rft": WeightedLikelihood,
     "online_rft": WeightedLikelihood,
-    "dpo": Preference,
     "ppo": PolicyGradient,
     "grpo": PolicyGradient,
     "grpo_process": PolicyGradient,
@@ -37,9 +59,9 @@ PAIRS = [{"prompt": "What is 3 * 4?", "chosen": "12", "rejected": "7"}]
 
 def test_the_recipes_are_these() -> None:
     assert set(options("recipe")) == {
-        *(f"{method}_math" for method in ("sft", "rft", "online_rft", "dpo", "ppo", "grpo")),
+        *(f"{method}_math" for method in ("sft", "rft", "online_rft", "ppo", "grpo", *FROM_POOL, *SAMPLED)),
         "grpo_mixed",
-        *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo")),
+        *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo", "kto")),
         *(f"{method}_steps" for method in ("rft", "online_rft", "grpo", "grpo_process")),
     }
 
@@ -50,13 +72,14 @@ def test_a_recipe_is_sound(name: str, tmp_path: Path) -> None:
     words = [f"recipe={name}"]
     if task == "gsm8k":
         file = tmp_path / "rows.jsonl"
-        rows = PAIRS if method == "dpo" else ROWS
+        rows = PAIRS if method in ("dpo", "kto") else ROWS
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         words.append(f"data.train_file={file}")
     composed = compose(words)
     plan = build(composed.config, tmp_path / "run")
     read_data(plan)
-    source = {"dpo": Pairs if task == "gsm8k" else Offline}.get(method) or SOURCES[method]
+    recorded = {"dpo_gsm8k": Pairs, "kto_gsm8k": Labelled}
+    source = recorded.get(name) or (Offline if method in FROM_POOL else SOURCES[method])
     assert type(plan.source) is source
     assert isinstance(plan.algorithm, ALGORITHMS[method])
     assert plan.recipe == name

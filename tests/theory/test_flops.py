@@ -116,6 +116,7 @@ def test_which_rows_move_the_policy() -> None:
     assert Live.of(PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.2), NoKL(), beta=0), 4) == Live(0, 0, 1, 1)
     assert Live.of(WeightedLikelihood(), 4) == Live(1, 0, 1, 0)
     assert Live.of(WeightedLikelihood(), 1) == Live(1, 0, 1, 0)
+    assert Live.of(WeightedLikelihood(), 4, worth=-1.0) == Live(1, 1, 1, 1)
     assert Live.of(DPO(0.1), 2) == Live(1, 1, 1, 1)
 
 

@@ -13,7 +13,13 @@ from rlft.base import Algorithm
 from rlft.recipe import build, compose
 from rlft.recipe.groups import options
 
-METHODS = sorted(options("algorithm"))
+ALIKE = {
+    "dpo": {"ipo", "hinge", "robust", "rpo", "orpo", "dpo_note"},
+    "grpo": {"dapo", "gspo", "cispo", "sapo", "max_rl", "topr", "formula"},
+    "ppo": {"ppo_note"},
+}
+"""Methods that have the roles, atoms and passes of another: `rlft verify` splits and permutes them as tensors."""
+METHODS = sorted(options("algorithm").keys() - set[str]().union(*ALIKE.values()))
 SPLITS = [Split(atoms=1), Split(atoms=2), Split(atoms=3), Split(tokens=20), Split(tokens=35)]
 
 
@@ -81,6 +87,10 @@ def test_the_rows_are_shared_out_unequally() -> None:
 
 
 def test_every_method_that_ships_is_here() -> None:
-    assert {"sft", "rft", "dpo", "ppo", "grpo", "dr_grpo", "grpo_process", "ppo off-policy", "grpo off-policy"} <= set(
+    assert {"sft", "rft", "dpo", "simpo", "ppo", "grpo", "dr_grpo", "grpo_process", "grpo_note", "rloo", "kto"} <= set(
         CASES
     )
+    assert {"ppo off-policy", "grpo off-policy"} <= set(CASES)
+    for one, others in ALIKE.items():
+        assert all(algorithm(name).atom == CASES[one].algorithm.atom for name in others)
+        assert all(algorithm(name).needs <= {*CASES[one].algorithm.needs, "reference"} for name in others)

@@ -1,0 +1,27 @@
+"""Every recipe on sums trains: a step of a tiny model, with the roles, the data and the reward that it asks for."""
+
+from pathlib import Path
+
+import pytest
+from runs import MANY, REWARD, SHORT, lines, run
+
+from rlft.data import Offline, Online
+from rlft.recipe import build, compose
+from rlft.recipe.groups import options
+
+NAMES = sorted(name for name in options("recipe") if name.endswith("_math"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_step_of_every_recipe(name: str, tiny_dir: Path, tmp_path: Path) -> None:
+    words = [f"recipe={name}", *SHORT, f"model.path={tiny_dir}", "trainer.steps=2", "trainer.eval_size=0"]
+    source = type(build(compose(words).config, tmp_path / "plan").source)
+    words += [*REWARD, *MANY] if source in (Offline, Online) else []
+    words += ["data.pool=8"] if source is Offline else []
+    summary = run(build(compose(words).config, tmp_path / "run"))
+    assert summary["status"] == "finished" and summary["steps"] == 2
+    measured = lines(tmp_path / "run" / "metrics.jsonl")
+    assert all(line["grad_norm"] >= 0 for line in measured) and measured[-1]["gc/mean_abs"] is not None
+    assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
+    roles = {"kto_math": "mismatched", "grpo_note_math": "kl_full", "ppo_note_math": "critic", "dpo_math": "reference"}
+    assert roles.get(name, "forward") in summary["totals"]["flops_by_part"]
