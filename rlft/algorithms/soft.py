@@ -15,8 +15,7 @@ from rlft.algorithms.surrogate import Mask, Surrogate, Tokens
 class CISPO(Surrogate):
     """Â·clip(ρ, 1-ε_low, 1+ε_high), the gradient of sg(clip(ρ))·Â·log π (CISPO, arXiv 2506.13585).
 
-    No token is dropped: the clip bounds its weight. By default only from above, as in the paper; the ratio stays 0 or
-    more anyway.
+    No token is dropped: the clip bounds its weight; with ε_low = 1 only from above, as in the paper.
 
     Attributes:
         eps_low, eps_high: ε below and above 1.

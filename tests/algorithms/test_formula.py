@@ -177,6 +177,18 @@ def test_nesting_has_an_end(text: str) -> None:
         Formula(text)
 
 
+def test_what_the_parser_gives_up_on_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"algorithm\.coefficient: .*surrogates not allowed; there are numbers"):
+        Formula("reward + \ud800")
+
+    def deep(*_: object, **__: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr("ast.parse", deep)
+    with pytest.raises(UserError, match="more than 60 parts stand inside each other"):
+        Formula("reward")
+
+
 def test_length_has_an_end() -> None:
     with pytest.raises(UserError, match="at most 1000 characters are read, these are 1499"):
         Formula("1 + " * 375)

@@ -50,9 +50,9 @@ def test_every_model_that_judges_is_found() -> None:
 
 
 def test_a_curriculum_that_measures_asks_each_question_of_its_pool(tmp_path: Path) -> None:
-    words = ["recipe=grpo_mixed", "curriculum.measure=4"]
     some, every, none = (
-        plan_of(*words[: 1 + bool(more)], *more) for more in (["curriculum.pool=9"], ["trainer.steps=1"], [])
+        plan_of("recipe=grpo_mixed", f"curriculum.measure={answers}", f"curriculum.pool={pool}")
+        for answers, pool in ((4, 9), (4, "null"), (0, "null"))
     )
     assert [(w.measured, w.pool) for w in (read_work(p, 100) for p in (some, every, none))] == [
         (4, 9),

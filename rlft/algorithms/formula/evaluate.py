@@ -77,10 +77,6 @@ class Nought(ast.NodeVisitor):
     def __init__(self, numbers: Mapping[str, float], batch: Batch):
         self.numbers, self.batch = numbers, batch
 
-    def generic_visit(self, node: ast.AST) -> Tensor:
-        """In doubt."""
-        return self._all(False)
-
     def visit_Constant(self, node: ast.Constant) -> Tensor:
         """A number."""
         return self._all(node.value == 0)
