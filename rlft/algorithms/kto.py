@@ -67,7 +67,7 @@ class KTO(Algorithm):
         sign = annotated(batch.advantage, "advantage").to(logp.dtype)
         log_ratio = ops.row_sum(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
         gap = (log_ratio - annotated(batch.mismatched, "mismatched").to(logp.dtype))[:, None]
-        p = torch.sigmoid(self.beta * sign * gap)
+        p = torch.sigmoid(self.beta * gap)  # p(1-p) is the same for either sign
         worth = self.good * sign.clamp(min=0) - self.bad * sign.clamp(max=0)  # λ
         return sign * worth * self.beta * p * (1 - p)
 

@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
+from by_hand import batch, coefficient, near
 
 from rlft.algorithms import K3, GroupNormalised, KLInReward, NoSurrogate, PolicyGradient, PPOClip, StepNormalised
 from rlft.base import Batch, UserError
 from rlft.testing import make_batch
-from tests.algorithms.test_values import batch, coefficient, near
 
 CLIP = PPOClip(0.2, 0.2)
 EXACT = StepNormalised(delta=1e-12)

@@ -200,6 +200,7 @@ def test_soft_surrogates() -> None:
         [gate(0.5), 2, 8 * gate(3.0)],
         [-gate(1.0), -2, -8 * gate(6.0)],
     )
+    near(coefficient(sapo, data.replace(reward=data.reward / 4), logp)[:1], [gate(0.5) / 4, 0.5, 2 * gate(3.0)])
     # Π ρ = 2 in full, and 0.5 of the first two tokens alone.
     topr = PolicyGradient(RewardAdvantage(), Tapered(), K3(), 0.0)
     near(coefficient(topr, data, logp), [2, 2, 2], [-2, -2, -2])
