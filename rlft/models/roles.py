@@ -130,7 +130,7 @@ class FullKLRole(Role):
         parts: list[Tensor] = []
         for of_policy, of_reference in zip(hidden.split(rows), other.split(rows), strict=True):
             # An adapter on the head has to be switched; doing so goes through the whole model.
-            with nullcontext(policy) if policy.plain_head else self.reference.active() as reference:
+            with nullcontext() if policy.plain_head else self.reference.active():
                 logits = reference.logits(of_reference)
             parts.append(ops.full_kl(policy.logits(of_policy), logits))
         blank = torch.zeros(batch.mask.shape, dtype=policy.score_dtype, device=policy.device)

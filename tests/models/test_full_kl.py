@@ -46,6 +46,22 @@ def test_it_is_the_divergence_of_the_two_models(monkeypatch: pytest.MonkeyPatch)
 
 
 @torch.no_grad()
+def test_a_head_that_is_trained_is_not_the_reference_s() -> None:
+    """All weights are trained, so that the reference is a copy with a head of its own."""
+    model = tiny_model()
+    policy = Policy(model, print)
+    role = FullKLRole(Reference(policy), 64, "completion", Processes())
+    q = logits(model).log_softmax(-1)
+    draw = torch.Generator().manual_seed(1)
+    for p in model.parameters():
+        p.add_(0.05 * torch.randn(p.shape, generator=draw, dtype=p.dtype))
+    p = logits(model).log_softmax(-1)
+    found = role.annotate(BATCH).kl_full
+    assert found is not None
+    torch.testing.assert_close(found.double(), (p.exp() * (p - q)).sum(-1) * BATCH.mask, rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
 def test_it_is_nought_where_the_run_began() -> None:
     policy = Policy(with_adapter(tiny_model(), scale=0.0), print)
     found = FullKLRole(Reference(policy), 4096, "group", Processes()).annotate(BATCH).kl_full
