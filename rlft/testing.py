@@ -94,11 +94,7 @@ def assert_gradient(algorithm: Algorithm, batch: Batch, logp: Tensor | None = No
     >>> from rlft.algorithms import WeightedLikelihood
     >>> assert_gradient(WeightedLikelihood(), make_batch())
     """
-    if logp is None:
-        draw = torch.Generator().manual_seed(1)
-        noise = torch.randn(batch.mask.shape, generator=draw, dtype=torch.float64)
-        logp = -1.5 + 0.5 * noise if batch.logp_old is None else batch.logp_old.double() + 0.3 * noise
-    found = gradients(algorithm, batch, logp)
+    found = gradients(algorithm, batch, draw_logp(batch) if logp is None else logp)
     if found is None:
         raise ValueError(f"{type(algorithm).__name__} has no objective to hold its coefficient against")
     actual, expected = found
@@ -110,6 +106,12 @@ def assert_gradient(algorithm: Algorithm, batch: Batch, logp: Tensor | None = No
             f"{type(algorithm).__name__}: row {row}, token {token}: weight · coefficient is {actual[row, token]:.12g}, "
             f"the gradient of the objective {expected[row, token]:.12g} ({algorithm.formula})"
         )
+
+
+def draw_logp(batch: Batch) -> Tensor:
+    """Returns log π_θ [B, T] some way from `logp_old`, or anywhere where there is none; nats, float64."""
+    noise = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return -1.5 + 0.5 * noise if batch.logp_old is None else batch.logp_old.double() + 0.3 * noise
 
 
 def gradients(algorithm: Algorithm, batch: Batch, logp: Tensor) -> tuple[Tensor, Tensor] | None:

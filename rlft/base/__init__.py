@@ -1,6 +1,6 @@
 """Types and the base classes of the plugins."""
 
-from rlft.base.algorithm import Algorithm, Atom
+from rlft.base.algorithm import READ_REFERENCE, Algorithm, Atom
 from rlft.base.batch import Batch
 from rlft.base.curriculum import Curriculum, Pool
 from rlft.base.data import Chat, Context, DataSource, Sampler, Sampling
@@ -12,6 +12,7 @@ from rlft.base.role import Role
 from rlft.base.types import Completion, Group, Message, Query, Reward, question_id
 
 __all__ = [
+    "READ_REFERENCE",
     "Algorithm",
     "Atom",
     "Batch",

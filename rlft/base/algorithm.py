@@ -9,6 +9,8 @@ from torch import Tensor
 from rlft.base.batch import Batch
 
 Atom = Literal["completion", "group"]
+READ_REFERENCE = frozenset({"reference", "kl_full", "mismatched"})
+"""Those of `Algorithm.needs` for which π_ref is run."""
 
 
 class Algorithm(ABC):

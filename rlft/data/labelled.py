@@ -5,11 +5,11 @@ from typing import ClassVar
 
 from rlft.base import Context, Group, Query, UserError
 from rlft.data.examples import Example
-from rlft.data.source import Listed
+from rlft.data.judged import Judged
 
 
 @dataclass(kw_only=True)
-class Labelled(Listed):
+class Labelled(Judged):
     """Groups of one completion, with its label, 1 for good and 0 for bad, in the query's metadata.
 
     From rows with prompt, completion and label, or from pairs and GSM8K model solutions, whose members are then taken
@@ -31,22 +31,17 @@ class Labelled(Listed):
         self._groups = []
         long = 0
         for example, query in rows:
-            for text, label in [(text, 1) for text in example.right] + [(text, 0) for text in example.wrong]:
-                completion = context.chat.completion(query.messages, text)
-                if self._too_long(example, "max_completion_tokens", len(completion.token_ids)):
-                    long += 1
-                else:
-                    self._groups.append(
-                        Group(replace(query, metadata=query.metadata | {"label": label}), (completion,))
-                    )
+            for texts, label in ((example.right, 1), (example.wrong, 0)):
+                labelled = replace(query, metadata=query.metadata | {"label": label})
+                kept = self._short_enough(example, query, texts)
+                long += len(texts) - len(kept)
+                self._groups += [Group(labelled, (completion,)) for completion in kept]
         if rows and not any(example.right or example.wrong for example, _ in rows):
             raise UserError(
                 f"{self.name}: the rows have no labels; expected prompt, completion and label (true or false), or "
                 "chosen and rejected. To name the columns: data.columns='{prompt: COLUMN, completion: COLUMN, label: "
                 "COLUMN}'"
             )
-        if long:
-            limit = self.max_completion_tokens
-            context.say(f"data: {long} completions dropped, they are over data.max_completion_tokens={limit}")
+        self._say_dropped(long)
         good = sum(group.query.metadata["label"] for group in self._groups)
         context.say(f"data: {good} good and {len(self._groups) - good} bad completions")

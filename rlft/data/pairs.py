@@ -6,7 +6,7 @@ from typing import ClassVar, TypeVar
 
 from rlft.base import Completion, Context, Group, Query, UserError
 from rlft.data.examples import Example
-from rlft.data.source import Listed
+from rlft.data.judged import Judged
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ def check_pairs_per_question(value: int | None) -> None:
 
 
 @dataclass(kw_only=True)
-class Pairs(Listed):
+class Pairs(Judged):
     """Groups of two completions, the preferred one first.
 
     From rows with chosen and rejected, from the GSM8K model solutions (each right solution against each wrong one of
@@ -63,21 +63,16 @@ class Pairs(Listed):
             key = example.where if example.right and example.wrong else query.id
             _, right, wrong = questions.setdefault(key, (query, [], []))
             for texts, completions in ((example.right, right), (example.wrong, wrong)):
-                for text in texts:
-                    completion = context.chat.completion(query.messages, text)
-                    if self._too_long(example, "max_completion_tokens", len(completion.token_ids)):
-                        long += 1
-                    else:
-                        completions.append(completion)
+                kept = self._short_enough(example, query, texts)
+                long += len(texts) - len(kept)
+                completions += kept
         if rows and not any(example.right or example.wrong for example, _ in rows):
             raise UserError(
                 f"{self.name}: the rows have no pairs; expected chosen and rejected, the GSM8K model solutions, or "
                 "prompt, completion and label. To name the columns: data.columns='{prompt: COLUMN, chosen: COLUMN, "
                 "rejected: COLUMN}'; to sample pairs from the model instead: data=offline data.keep=pairs"
             )
-        if long:
-            limit = self.max_completion_tokens
-            context.say(f"data: {long} completions dropped, they are over data.max_completion_tokens={limit}")
+        self._say_dropped(long)
         for query, right, wrong in questions.values():
             pairs = combine(right, wrong, self.pairs_per_question)
             self._groups += [Group(query, pair) for pair in pairs]

@@ -1,5 +1,6 @@
 """The most memory that a run holds, by part."""
 
+from rlft.base import READ_REFERENCE
 from rlft.models.policy import CHUNK_NUMBERS
 from rlft.models.sampler import ROWS
 from rlft.theory.flops import passes
@@ -41,7 +42,7 @@ def run_memory(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu
         "weights": model.weights * itemsize + (JOINED * model.adapted * itemsize if on_cpu else 0.0),
         "trained": float(_trained(trained, itemsize, own=shape.whole)),
     }
-    if shape.whole and work.roles & {"reference", "kl_full", "mismatched"}:
+    if shape.whole and work.roles & READ_REFERENCE:
         parts["reference copy"] = float(model.weights * itemsize)
     if "critic" in work.roles:
         parts["critic"] = float(_trained(critic, itemsize, own=False))

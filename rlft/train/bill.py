@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from rlft.base import Batch, Reading
+from rlft.base import READ_REFERENCE, Batch, Reading
 from rlft.models.config import ModelConfig
 from rlft.models.flops import Shape, Tokens, Way, sampling_flops, step_flops
 from rlft.models.native.layout import opening_of
@@ -76,7 +76,7 @@ class Bill:
         self.trained_tokens += int(batch.mask.sum()) * epochs
         self.prompts += int(batch.prompt_ids.shape[0])
         self.prompt_tokens += int(batch.prompt_mask.sum())
-        self.reference_rows += sum(len(ran[role]) for role in ("reference", "kl_full", "mismatched") if role in ran)
+        self.reference_rows += sum(len(rows) for role, rows in ran.items() if role in READ_REFERENCE)
         scored = {role: way.read(rows) for role, rows in ran.items()}
         learnt = way.read(batch, learns=True)
         self._add(step_flops(shape, scored, trained, epochs, way.recompute, learnt))

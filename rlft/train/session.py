@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
-from rlft.base import Context, Group, Processes, Role, RunError, Sampler, UserError, derive_seed
+from rlft.base import READ_REFERENCE, Context, Group, Processes, Role, RunError, Sampler, UserError, derive_seed
 from rlft.models.adapter import has_adapter, has_dropout
 from rlft.models.critic import CriticRole
 from rlft.models.embedded import cache_home
@@ -121,7 +121,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     policy = Policy(loaded.model, say)
     tokens = _resolve_memory(plan, policy, loaded, accelerator, processes, say)
     plan = _resolved(plan, loaded, tokens, policy.recompute)
-    reference = Reference(policy, keep=training and bool(plan.algorithm.needs & {"reference", "kl_full", "mismatched"}))
+    reference = Reference(policy, keep=training and bool(plan.algorithm.needs & READ_REFERENCE))
     fingerprint = tensors_hash(_described(plan, loaded))
     setting = Setting(policy, reference, loaded, plan.model, plan.seed, fingerprint, processes, say, trust_remote_code)
     sampler = plan.rollout.sampler(setting)

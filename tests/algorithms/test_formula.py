@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from rlft.algorithms import (
     CISPO,
@@ -22,8 +21,8 @@ from rlft.algorithms import (
     PPOClip,
     RewardAdvantage,
 )
-from rlft.base import Algorithm, Batch, UserError
-from rlft.testing import ANNOTATIONS, assert_gradient, make_batch
+from rlft.base import Algorithm, UserError
+from rlft.testing import ANNOTATIONS, assert_gradient, draw_logp, make_batch
 
 CLIPPED = (
     "advantage * ratio * where(advantage > 0 and ratio > 1 + eps_high or advantage < 0 and ratio < 1 - eps_low, 0, 1)"
@@ -42,17 +41,11 @@ PARTS: dict[str, tuple[str, Algorithm]] = {
 }  # fmt: skip
 
 
-def logp_near(batch: Batch) -> Tensor:
-    assert batch.logp_old is not None
-    noise = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return batch.logp_old + 0.3 * noise
-
-
 @pytest.mark.parametrize("name", PARTS)
 def test_the_text_is_the_method_by_parts(name: str) -> None:
     text, by_parts = PARTS[name]
     batch, formula = make_batch(), Formula(text, beta=0.04 if "beta" in text else 0.0)
-    logp = logp_near(batch)
+    logp = draw_logp(batch)
     expected = by_parts.coefficient(by_parts.prepare(batch), logp)
     assert torch.allclose(formula.coefficient(formula.prepare(batch), logp), expected, rtol=1e-12, atol=1e-12)
     assert formula.needs == by_parts.needs
@@ -70,7 +63,7 @@ def test_dpo_is_a_line_too() -> None:
     batch = make_batch(3, 2, 5, rewards=torch.tensor([1.0, 0, 0, 1, 1, 0]))
     sign = "(2 * reward - 1)"
     text = f"{sign} * beta * sigmoid(-beta * 2 * group_mean({sign} * sum_over_tokens(log_ratio_ref)))"
-    formula, dpo, logp = Formula(text, beta=0.3), DPO(beta=0.3), logp_near(batch)
+    formula, dpo, logp = Formula(text, beta=0.3), DPO(beta=0.3), draw_logp(batch)
     got = formula.coefficient(formula.prepare(batch), logp)
     assert torch.allclose(got, dpo.coefficient(dpo.prepare(batch), logp) * batch.mask, rtol=1e-12)
     assert formula.atom == "group" and Formula("reward").atom == "completion"

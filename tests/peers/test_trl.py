@@ -31,7 +31,7 @@ from rlft.algorithms import (
     TokenMean,
 )
 from rlft.base import Algorithm, Batch
-from rlft.testing import make_batch
+from rlft.testing import draw_logp, make_batch
 
 TOKEN, GEOMETRIC = PPOClip(0.2, 0.28), PPOClip(0.1, 0.2, "geometric")
 POLICY_GRADIENTS: dict[str, tuple[PolicyGradient, dict[str, Any]]] = {
@@ -85,12 +85,6 @@ def ours(algorithm: Algorithm, batch: Batch, logp: Tensor) -> tuple[Tensor, Batc
     return torch.where(batch.mask, weight * algorithm.coefficient(prepared, logp), 0.0), prepared
 
 
-def logp_near(batch: Batch) -> Tensor:
-    assert batch.logp_old is not None
-    noise = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return batch.logp_old + 0.3 * noise
-
-
 def full(queries: int, samples: int, seed: int, **changes: Any) -> Batch:
     """A batch all of whose rows have a trained token, and no hole: TRL has a completion mask."""
     batch = make_batch(queries, samples, 5, seed=seed, holes=False, **changes)
@@ -111,7 +105,7 @@ def _float64() -> Any:
 def test_policy_gradients(name: str, seed: int) -> None:
     algorithm, settings = POLICY_GRADIENTS[name]
     batch = full(3, 4, seed)
-    logp = logp_near(batch)
+    logp = draw_logp(batch)
     expected, prepared = ours(algorithm, batch, logp)
     leaf = logp.clone().requires_grad_()
     arguments = {"use_bias_correction_kl": False, "delta": None, "steps_per_generation": 1, **settings}
@@ -139,7 +133,7 @@ def test_policy_gradients(name: str, seed: int) -> None:
 def test_rloo(seed: int) -> None:
     algorithm = PolicyGradient(LeaveOneOut(), PPOClip(0.4, 0.5, "sequence"), NoKL(), 0.0, SequenceSum())
     batch = full(3, 4, seed)
-    logp = logp_near(batch)
+    logp = draw_logp(batch)
     expected, prepared = ours(algorithm, batch, logp)
     leaf = logp.clone().requires_grad_()
     trainer = bare(trl.RLOOTrainer, epsilon_low=0.4, epsilon_high=0.5)
@@ -160,7 +154,7 @@ def test_rloo(seed: int) -> None:
 def test_pairs(name: str, seed: int) -> None:
     algorithm, settings = PAIRED[name]
     batch = full(4, 2, seed, rewards=torch.tensor([1.0, 0.0] * 4))
-    logp = logp_near(batch)
+    logp = draw_logp(batch)
     expected, _ = ours(algorithm, batch, logp)
     order = torch.cat([torch.arange(0, 8, 2), torch.arange(1, 8, 2)])  # TRL: all that are preferred, then the others
     leaf = logp[order].requires_grad_()
@@ -188,7 +182,7 @@ def test_pairs(name: str, seed: int) -> None:
 def test_kto(seed: int) -> None:
     algorithm = KTO(beta=0.3, good=1.2, bad=0.7)
     batch = full(6, 1, seed, rewards=torch.tensor([1.0, 0.0, 0.0, 1.0, 1.0, 0.0]))
-    logp = logp_near(batch)
+    logp = draw_logp(batch)
     expected, _ = ours(algorithm, batch, logp)
     leaf = logp.clone().requires_grad_()
     trainer = bare(

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from rlft.base import Algorithm, Batch, UserError
-from rlft.testing import ANNOTATIONS, gradients, make_batch
+from rlft.testing import ANNOTATIONS, draw_logp, gradients, make_batch
 from rlft.theory.proof.enumerable import Enumerable
 from rlft.theory.proof.targets import target, without_kl
 
@@ -119,10 +119,8 @@ def update(algorithm: Algorithm, batch: Batch, logp: Tensor) -> Tensor:
 
 
 def logp_near(batch: Batch) -> Tensor:
-    """Returns log π_θ [B, T] some way from log π_old."""
-    assert batch.logp_old is not None
-    noise = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return (batch.logp_old + 0.3 * noise).clamp(max=-0.01)
+    """Returns log π_θ [B, T] some way from log π_old, below 0 as probabilities have it."""
+    return draw_logp(batch).clamp(max=-0.01)
 
 
 def deviation(actual: Tensor, expected: Tensor) -> float:
