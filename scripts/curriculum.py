@@ -85,13 +85,13 @@ def page(arms: dict[str, Arm], warmed: int, command: str) -> str:
     first = arms["none"].first
     steps, seeds = first.summary["steps"], [run.summary["seed"] for run in arms["none"].runs]
     groups = steps * int(first.config["trainer.prompts_per_step"])
-    size = first.config["data.samples_per_prompt"]
+    size, known = first.config["data.samples_per_prompt"], digits(first)
     lines = [
         "# What the adaptive curriculum does",
         "",
         f"    {command}",
         "",
-        "`grpo_mixed` at β = 0: GRPO on sums of two numbers of one to four digits, from the pretrained",
+        f"`grpo_mixed` at β = 0: GRPO on sums of two numbers of 1 to {max(known.values())} digits, from the pretrained",
         f"SmolLM2-135M-Instruct after {warmed} steps of supervised fine-tuning on such sums. Every arm takes {steps}",
         f"steps of {groups // steps} questions, {size} answers each: as many samples; tokens and FLOPs are",
         "below. Questions come once an epoch (`none`), or in proportion to p(1-p), with p estimated by the number of",

@@ -168,6 +168,15 @@ def test_measured_pass_rates_are_the_prior() -> None:
     assert curriculum.pass_rates()[1].tolist() == pytest.approx([2 / 111, 110 / 111, 110 / 111])
 
 
+def test_measured_answers_count_until_they_are_forgotten() -> None:
+    """The one wrong question has 4 answers, of which 4·2/111 may be expected to be right; half are left after a step,
+    beside 8 right ones and the prior's one."""
+    options = {"measure": lambda queries, count: [0.0, 1.0, 1.0]}
+    curriculum = bound(Adaptive(measure=4, decay=0.5), pool([0] * 3, **options))
+    curriculum.observe([answered("q0", *[1] * 8)])
+    assert curriculum.pass_rates()[0][1] == pytest.approx((2 / 111 + 4 / 111 + 8) / (1 + 2 + 8))
+
+
 def test_what_is_not_drawn_any_more_is_forgotten() -> None:
     curriculum = bound(Adaptive(decay=0.5, prior=2.0), pool([0, 1]))
     curriculum.observe([answered("q0", *[0] * 8)])

@@ -26,8 +26,9 @@ class Adaptive(Weighted):
         p_bucket = (prior·m + right_bucket) / (prior + total_bucket)
         p_query  = (shrinkage·p_bucket + right_query) / (shrinkage + total_query)
 
-    m is 1/2, or where pass rates were measured, the bucket's mean of `expected_rates`. A question that was never drawn
-    has its bucket's p. A bucket that is not drawn any more returns to m, and so is tried again. The
+    m is 1/2, or where pass rates were measured, the bucket's mean of `expected_rates`; the answers that were measured
+    are its first counts, or one lucky group would make hundreds of hopeless questions worth asking. A question that was
+    never drawn has its bucket's p. A bucket that is not drawn any more returns to m, and so is tried again. The
     probability of a question is (1 - floor)·p(1-p)/Σp(1-p) + floor/N.
 
     Without a column, a measure or levels there is one bucket, and only what comes again is told apart.
@@ -74,6 +75,7 @@ class Adaptive(Weighted):
             rates = expected_rates(torch.tensor(self._measured, dtype=torch.float64), self.measure)
             sizes = torch.bincount(self._buckets, minlength=buckets)
             self._middle = torch.bincount(self._buckets, rates, minlength=buckets) / sizes
+            self._counts = torch.stack([self._middle, torch.ones(buckets)], 1) * (sizes * self.measure)[:, None]
 
     def pass_rates(self) -> tuple[Tensor, Tensor]:
         """Returns the estimates of each bucket and of each row, float64."""
