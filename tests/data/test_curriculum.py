@@ -177,6 +177,19 @@ def test_measured_answers_count_until_they_are_forgotten() -> None:
     assert curriculum.pass_rates()[0][1] == pytest.approx((2 / 111 + 4 / 111 + 8) / (1 + 2 + 8))
 
 
+def test_what_a_bucket_learns_moves_the_odds_of_all_its_questions() -> None:
+    """Expected are 2/111, 110/111 and 110/111, 2/3 in the mean. Of the 12 measured answers half are left beside 8 right
+    ones, so that the bucket is at (2/3 + 4 + 8)/(1 + 6 + 8) = 38/45, and the odds of all are those times 19/7."""
+    options = {"measure": lambda queries, count: [0.0, 1.0, 1.0]}
+    curriculum = bound(Adaptive(measure=4, decay=0.5, buckets=1), pool([0] * 3, **options))
+    curriculum.observe([answered("q0", *[1] * 8)])
+    of_bucket, of_row = curriculum.pass_rates()
+    assert of_bucket.tolist() == pytest.approx([38 / 45])
+    odds = [2 / 109 * 19 / 7, 110 * 19 / 7]
+    expected = [each / (1 + each) for each in odds]
+    assert of_row.tolist() == pytest.approx([(8 * expected[0] + 8) / 16, expected[1], expected[1]])
+
+
 def test_what_is_not_drawn_any_more_is_forgotten() -> None:
     curriculum = bound(Adaptive(decay=0.5, prior=2.0), pool([0, 1]))
     curriculum.observe([answered("q0", *[0] * 8)])

@@ -24,12 +24,13 @@ class Adaptive(Weighted):
     as discounted Beta posteriors (per prompt: Qu et al., arXiv 2507.04632):
 
         p_bucket = (prior·m + right_bucket) / (prior + total_bucket)
-        p_query  = (shrinkage·p_bucket + right_query) / (shrinkage + total_query)
+        p_query  = (shrinkage·p' + right_query) / (shrinkage + total_query)
 
-    m is 1/2, or where pass rates were measured, the bucket's mean of `expected_rates`; the answers that were measured
-    are its first counts, or one lucky group would make hundreds of hopeless questions worth asking. A question that was
-    never drawn has its bucket's p. A bucket that is not drawn any more returns to m, and so is tried again. The
-    probability of a question is (1 - floor)·p(1-p)/Σp(1-p) + floor/N.
+    m is 1/2, and p' = p_bucket. Where pass rates were measured, a question's is that of `expected_rates`, m is its mean
+    in the bucket, and p' has the odds of the question's times p_bucket's by m's: what the bucket has learnt since is
+    taken for each of its questions. The answers that were measured are the bucket's first counts, or one lucky group
+    would make hundreds of hopeless questions worth asking. A bucket that is not drawn any more returns to m, and so is
+    tried again. The probability of a question is (1 - floor)·p(1-p)/Σp(1-p) + floor/N.
 
     Without a column, a measure or levels there is one bucket, and only what comes again is told apart.
 
@@ -68,20 +69,19 @@ class Adaptive(Weighted):
     def bind(self, pool: Pool) -> None:
         super().bind(pool)
         buckets = int(self._buckets.max()) + 1
-        self._counts = torch.zeros(buckets, 2, dtype=torch.float64)
-        self._middle = torch.full((buckets,), 0.5, dtype=torch.float64)
+        self._first = torch.full((len(self._rows),), 0.5, dtype=torch.float64)
         self._places = {pool.queries[row].id: place for place, row in enumerate(self._rows)}
+        sizes = torch.bincount(self._buckets, minlength=buckets)
         if self._measured is not None:
-            rates = expected_rates(torch.tensor(self._measured, dtype=torch.float64), self.measure)
-            sizes = torch.bincount(self._buckets, minlength=buckets)
-            self._middle = torch.bincount(self._buckets, rates, minlength=buckets) / sizes
-            self._counts = torch.stack([self._middle, torch.ones(buckets)], 1) * (sizes * self.measure)[:, None]
+            self._first = expected_rates(torch.tensor(self._measured, dtype=torch.float64), self.measure)
+        self._middle = torch.bincount(self._buckets, self._first, minlength=buckets) / sizes
+        self._counts = torch.stack([self._middle, torch.ones(buckets)], 1) * (sizes * self.measure)[:, None]
 
     def pass_rates(self) -> tuple[Tensor, Tensor]:
         """Returns the estimates of each bucket and of each row, float64."""
         right, total = self._counts.T
         of_bucket = (self.prior * self._middle + right) / (self.prior + total)
-        of_row = of_bucket[self._buckets]
+        of_row = (self._first.logit() + (of_bucket.logit() - self._middle.logit())[self._buckets]).sigmoid()
         for query, (good, known, step) in self._seen.items():
             place, left = self._places[query], self.decay ** (self._step - step)
             of_row[place] = (self.shrinkage * of_row[place] + left * good) / (self.shrinkage + left * known)
