@@ -86,6 +86,7 @@ def page(arms: dict[str, Arm], warmed: int, command: str) -> str:
     steps, seeds = first.summary["steps"], [run.summary["seed"] for run in arms["none"].runs]
     groups = steps * int(first.config["trainer.prompts_per_step"])
     size, known = first.config["data.samples_per_prompt"], digits(first)
+    measure, pool = (arms["adaptive"].first.config[f"curriculum.{key}"] for key in ("measure", "pool"))
     lines = [
         "# What the adaptive curriculum does",
         "",
@@ -93,9 +94,9 @@ def page(arms: dict[str, Arm], warmed: int, command: str) -> str:
         "",
         f"`grpo_mixed` at β = 0: GRPO on sums of two numbers of 1 to {max(known.values())} digits, from the pretrained",
         f"SmolLM2-135M-Instruct after {warmed} steps of supervised fine-tuning on such sums. Every arm takes {steps}",
-        f"steps of {groups // steps} questions, {size} answers each: as many samples; tokens and FLOPs are",
-        "below. Questions come once an epoch (`none`), or in proportion to p(1-p), with p estimated by the number of",
-        "digits and by question (`adaptive`).",
+        f"steps of {groups // steps} questions, {size} answers each. Questions come once an epoch (`none`), or in",
+        f"proportion to p(1-p) (`adaptive`), where p is estimated from {measure} answers to each of {pool} questions,",
+        "sampled before training and on the bill below, and from those that came since.",
         "",
         "## Groups from which nothing is learnt",
         "",
