@@ -53,7 +53,7 @@ def divergence(policy: Enumerable, old: Enumerable) -> float:
 
 def second_moment(policy: Enumerable, old: Enumerable) -> float:
     """Returns E_old[s²] = 1 + χ²(π_θ ‖ π_old) = exp D₂(π_θ ‖ π_old), D₂ being Rényi's divergence of order 2 (Cortes,
-    Mansour and Mohri 2010, "Learning bounds for importance weighting", Eq. 6).
+    Mansour and Mohri 2010, "Learning bounds for importance weighting").
 
     >>> second_moment(Enumerable.draw(), Enumerable.draw())
     1.0
