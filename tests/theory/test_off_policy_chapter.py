@@ -181,6 +181,7 @@ def test_topr_s_variance_is_bounded_at_any_distance() -> None:
 def test_accepted_samples_are_what_counts() -> None:
     scores, plus = REF.scores.sum(1), MU * R / P
     fresh = moments(RFT, REF, REF)
+    assert pytest.approx(stated("(p = #)")[0], abs=0.005) == P
     by_hand = float(plus @ scores.square().sum(1)) / float((plus @ scores).square().sum()) / P - 1
     assert needed(fresh) == pytest.approx(by_hand)
     both = [needed(fresh), needed(moments(WHOLE, centred(REF), REF))]
