@@ -86,6 +86,7 @@ class Session:
         return {
             "optimizer": self.learner.optimizer.state_dict(),
             "scheduler": self.learner.scheduler.state_dict(),
+            "diagnostics": self.learner.diagnostics.state_dict(),
             "source": self.plan.source.state_dict(),
             "roles": {name: role.state_dict() for name, role in self.roles.items()},
         }
@@ -94,6 +95,7 @@ class Session:
         """Restores it."""
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.learner.scheduler.load_state_dict(state["scheduler"])
+        self.learner.diagnostics.load_state_dict(state["diagnostics"])
         self.plan.source.load_state_dict(state["source"])
         for name, role in self.roles.items():
             role.load_state_dict(state["roles"][name])

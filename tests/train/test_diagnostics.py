@@ -1,0 +1,1 @@
+"""What is said of gradients, where signal and noise are known."""
