@@ -31,9 +31,7 @@ class MasterAdamW:
                 p.register_post_accumulate_grad_hook(_Accumulate(master))
         self.adamw = torch.optim.AdamW(self.master, lr=learning_rate, betas=betas, weight_decay=weight_decay)
 
-    def step(
-        self, max_norm: float, processes: Processes, watch: Callable[[list[Tensor]], None] | None = None
-    ) -> float:
+    def step(self, max_norm: float, processes: Processes, watch: Callable[[list[Tensor]], None] | None = None) -> float:
         """Adds the gradients up over the processes, clips them to `max_norm` (0: not), steps, clears them and returns
         their norm before clipping. A non-finite norm changes no weight: the caller sees it and stops. `watch` is shown
         the sums before they are clipped."""

@@ -1,20 +1,21 @@
 """What each step's gradient is worth: whether it agrees with those before it, and whether there is a signal in it.
 
-Let G be the gradient that a batch gives, ∇J its mean over all batches that could have been drawn, Σ its covariance, and m
-the exponentially weighted mean of the gradients of the batches before. A batch is drawn anew, so that given all before it
+Let G be the gradient that a batch gives, ∇J its mean over all batches that could have been drawn, Σ its covariance, and
+m the exponentially weighted mean of the gradients of the batches before. A batch is drawn anew, so that given all that
+was before
 
     E⟨G, m⟩ = ⟨∇J, m⟩        about ‖∇J‖² while ∇J turns slowly over the ten batches or so that m remembers,
                              and exactly 0 where ∇J is 0
     E‖G‖²   = ‖∇J‖² + tr Σ
 
-Signal to noise is ‖∇J‖²/tr Σ; its inverse is how many times larger a batch would have to be for as much signal as noise,
-B_simple/B of McCandlish et al. (arXiv 1812.06162, section 2.2). They compare two batch sizes within a step (A.1);
-here a batch may go through the model in one piece, so that the second batch is that of earlier steps.
+Signal to noise is ‖∇J‖²/tr Σ; its inverse is how many times larger a batch would have to be for as much signal as
+noise, B_simple/B of McCandlish et al. (arXiv 1812.06162, section 2.2). They compare two batch sizes within a step
+(A.1); here a batch may go through the model in one piece, so that what it is compared with are earlier steps.
 
-Where ∇J is 0 the products ⟨G, m⟩ are martingale differences: of mean 0 and uncorrelated, whatever the noise is like. A t
-test on them is the convergence diagnostic of Pflug (1990; Chee and Toulis, arXiv 1710.06382), who take the last
-gradient for m. The mean of several has 1/19 of its variance, so that a weaker signal is seen. Around an optimum
-steps overshoot, and the products turn negative: that is no signal either.
+Where ∇J is 0 the products ⟨G, m⟩ are martingale differences: of mean 0 and uncorrelated, whatever the noise is like. A
+t test on them is the convergence diagnostic of Pflug (1990; Chee and Toulis, arXiv 1710.06382), who take the last
+gradient for m. The mean of several has 1/19 of its variance, so that a weaker signal is seen. Around an optimum steps
+overshoot, and the products turn negative: that is no signal either.
 """
 
 from typing import Any
@@ -31,7 +32,7 @@ _STATE = ("last", "mean", "seen", "steps", "products", "squares")
 
 
 class Diagnostics:
-    """Follows the gradients of a run. Of more than `COORDINATES` weights every k-th is looked at, and counts k times."""
+    """Follows the gradients of a run. Of more than `COORDINATES` weights every k-th is looked at, for k of them."""
 
     def __init__(self) -> None:
         self.sum: Tensor | None = None  # of this batch's gradients

@@ -10,6 +10,7 @@ from rlft.models.mismatch import Mismatch
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
 from rlft.train.diagnostics import Diagnostics
+from rlft.train.kl_control import KLControl
 from rlft.train.metrics import Tally
 
 
@@ -24,7 +25,7 @@ class Learner:
         tokens: positions that go through the model at once. max_atoms: atoms likewise, None for no bound.
         dropout: whether the adapter's dropout is on while the policy learns (never while it is sampled or compared).
         correction: what weighs tokens that another engine drew; None where the policy drew them itself.
-        diagnostics: follows the gradients.
+        diagnostics: follows the gradients. kl_control: adapts the algorithm's β after each batch; None leaves it.
     """
 
     policy: Policy
@@ -42,6 +43,7 @@ class Learner:
     correction: Mismatch | None = None
     max_atoms: int | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    kl_control: KLControl | None = None
 
     def annotate(self, batch: Batch) -> Batch:
         """Returns the batch with what the roles know and what the algorithm makes of it, on every process alike."""
@@ -72,7 +74,11 @@ class Learner:
                     learnt |= _named(step, role, mini)
         if norms:
             learnt |= {"grad_norm": sum(norms) / len(norms), **self.diagnostics.metrics(step + 1)}
-        return {**tally.metrics(self.processes), **learnt}
+        metrics = {**tally.metrics(self.processes), **learnt}
+        if self.kl_control is not None:
+            metrics["kl/beta"] = self.algorithm.kl_weight
+            self.algorithm = self.kl_control.adapt(self.algorithm, metrics["kl"], len(batch))
+        return metrics
 
     def accumulate(self, mini: Batch, tally: Tally, step: int) -> None:
         """Adds this process's part of Σ w · GC · ∇log π of a mini-batch to the gradients, the same by any split."""
