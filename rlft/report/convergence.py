@@ -6,9 +6,9 @@ from rlft.train.noise_floor import LEAST
 from rlft.train.plots import Chart, Curve
 
 SIGNAL = (
-    "A batch's gradient g is ∇J and noise. Products of g with the mean of those before it show how long ∇J is: the noise "
-    "of one batch has nothing to do with that of another. Below the noise floor chance alone gives as much, in 19 of 20 "
-    "cases."
+    "A batch's gradient g is ∇J and noise. Its product with the mean of those before it shows how long ∇J is, for the "
+    "noise of one batch has nothing to do with that of another. Without a signal the estimate stays below the noise "
+    "floor in 19 of 20 cases."
 )
 AGREEMENT = (
     Chart("Signal to noise", "‖∇J‖²/tr Σ of a batch", (("grad_snr", "signal to noise"),)),
@@ -44,8 +44,8 @@ def convergence(curves: Mapping[str, Curve]) -> str:
     steps, since = curves.get("noise_floor_since", ([], []))
     if steps and steps[-1] == last:
         return (
-            f"At the noise floor since step {since[-1]:.0f}: from there to step {last} no direction is seen in which the "
-            "gradients agree. A larger batch or a smaller learning rate may show one."
+            f"At the noise floor since step {since[-1]:.0f}: up to step {last} there is no direction in which the "
+            "gradients agree more than by chance. A larger batch or a smaller learning rate may show one."
         )
     signals, floors = (
         dict(zip(*curves.get(key, ([], [])), strict=True)) for key in ("grad_signal", "grad_noise_floor")
@@ -53,8 +53,9 @@ def convergence(curves: Mapping[str, Curve]) -> str:
     if last not in signals:
         return "There are too few steps to tell a signal from noise."
     if signals[last] > floors[last]:
-        return f"Not at the noise floor: at step {last} ‖∇J‖ is about {signals[last]:.2g}, chance gives {floors[last]:.2g}."
+        found, chance = signals[last], floors[last]
+        return f"Not at the noise floor: at step {last} ‖∇J‖ is about {found:.2g}, where the floor is {chance:.2g}."
     return (
-        f"At step {last} no signal is seen, ‖∇J‖ below {floors[last]:.2g}, but not for long enough to say that there is "
-        f"none: that takes {LEAST} steps."
+        f"No signal is seen at step {last}, where the floor is {floors[last]:.2g}, but to say that there is none takes "
+        f"{LEAST} steps."
     )
