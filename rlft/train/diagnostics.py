@@ -28,7 +28,7 @@ from rlft.train.noise_floor import WINDOW, floor_since, signal
 DECAY = 0.9
 COORDINATES = 2**23  # at most so many of a gradient are kept, twice: all of an adapter's, 64 MiB of a whole model's
 FEWEST = 5  # products for an estimate
-_STATE = ("last", "mean", "seen", "steps", "products", "squares")
+_STATE = ("last", "last_square", "mean", "seen", "steps", "products", "squares")
 
 
 class Diagnostics:
@@ -38,6 +38,7 @@ class Diagnostics:
         self.sum: Tensor | None = None  # of this batch's gradients
         self.count = 0
         self.last: Tensor | None = None
+        self.last_square = 0.0
         self.mean: Tensor | None = None
         self.steps: list[int] = []
         self.products: list[float] = []
@@ -47,7 +48,9 @@ class Diagnostics:
     def take(self, gradients: list[Tensor]) -> None:
         """Takes in the gradient of an optimiser step: summed over all processes, before it is clipped."""
         every = -(-sum(g.numel() for g in gradients) // COORDINATES) | 1  # odd: no column of a matrix is left out
-        flat = torch.cat([g.detach().reshape(-1)[::every] for g in gradients]).mul_(every**0.5)
+        flat = torch.cat([g.detach().reshape(-1)[::every] for g in gradients])
+        if every > 1:
+            flat.mul_(every**0.5)
         self.sum = flat if self.sum is None else self.sum.add_(flat)
         self.count += 1
 
@@ -59,7 +62,8 @@ class Diagnostics:
         of 0, of a batch without a signal, has no direction and is left out.
         """
         assert self.sum is not None
-        gradient, self.sum, self.count = self.sum / self.count, None, 0
+        gradient = self.sum if self.count == 1 else self.sum.div_(self.count)
+        self.sum, self.count = None, 0
         square = _dot(gradient, gradient)
         cosine = self._compare(gradient, square, step) if square > 0 else None
         return {"grad_cosine": cosine, **self._estimates(), "noise_floor_since": floor_since(self.steps, self.products)}
@@ -71,12 +75,12 @@ class Diagnostics:
             self.mean = torch.zeros_like(gradient)
         else:
             last, self.mean = self.last.to(gradient.device), self.mean.to(gradient.device)
-            cosine = _dot(gradient, last) / (square * _dot(last, last)) ** 0.5
+            cosine = _dot(gradient, last) / (square * self.last_square) ** 0.5
             self.steps.append(step)
             self.products.append(_dot(gradient, self.mean) / (1 - DECAY**self.seen))
             self.squares.append(square)
         self.mean.lerp_(gradient, 1 - DECAY)
-        self.last = gradient
+        self.last, self.last_square = gradient, square
         self.seen += 1
         return cosine
 
