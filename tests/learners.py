@@ -128,13 +128,14 @@ def gradient(case: Case, split: Split) -> Tensor:
 
 @cache
 def weights(case: Case, split: Split) -> Tensor:
-    """Returns all trained weights, a critic's included, after two epochs of two mini-batches, and the metrics."""
+    """Returns all trained weights, a critic's included, after two epochs of two mini-batches, the metrics, and the
+    gradient as the diagnostics saw it."""
     learner = make_learner(case, split, 2)
     metrics = learner.update(learner.annotate(make(case)), 0)
     critics = [role for role in learner.roles if isinstance(role, CriticRole)]
-    return flat(
-        [*learner.optimizer.master, *(m for critic in critics for m in critic.optimizer.master), *numbers(metrics)]
-    )
+    masters = [*learner.optimizer.master, *(m for critic in critics for m in critic.optimizer.master)]
+    gradient = learner.diagnostics.last
+    return flat([*masters, *numbers(metrics), *([] if gradient is None else [gradient])])
 
 
 def numbers(metrics: dict[str, float | None]) -> list[Tensor]:

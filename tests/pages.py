@@ -5,7 +5,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 COMPARISON = ["verdict", "leaderboard", "curves", "front", "passes", "regressions", "flips", "settings", "commands"]
-REPORT = ["result", "curves", "samples", "flips", "coefficients", "configuration", "environment", "commands"]
+REPORT = [
+    "result",
+    "curves",
+    "convergence",
+    "samples",
+    "flips",
+    "coefficients",
+    "configuration",
+    "environment",
+    "commands",
+]
 """Ids of the sections."""
 VOID = {"br", "input", "link", "meta"}
 LOADING = {"src", "href", "xlink:href", "srcset", "data", "action", "poster", "style"}

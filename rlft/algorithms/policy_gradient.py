@@ -17,7 +17,8 @@ from rlft.base import Algorithm, Batch, UserError
 
 @dataclass(frozen=True)
 class PolicyGradient(Algorithm):
-    """GC = surrogate(Â, ρ) + β·kl(π_ref/π, ρ) (GRPO: arXiv 2402.03300, Eq. 3 and 21; PPO: arXiv 1707.06347, Eq. 7).
+    """GC = surrogate(Â, ρ) + β·kl(π_ref/π, ρ) - α·log π (GRPO: arXiv 2402.03300, Eq. 3 and 21; PPO: arXiv 1707.06347,
+    Eq. 7; α is 0 in both).
 
     DeepSeekMath's rows for PPO and GRPO assume π_old = π_θ; these reduce to them at ρ = 1.
 
@@ -27,6 +28,8 @@ class PolicyGradient(Algorithm):
         kl: what holds the policy to π_ref: a term of GC, or k1 inside the reward.
         beta: β, times the KL wherever it goes; at 0 no reference is needed.
         reduction: the weight of tokens.
+        entropy: α. Per state ∇H = -E[(log π + 1)·∇log π], and E[∇log π] = 0: on-policy -α·log π of the token drawn is
+            the gradient of α·H in expectation, with the visited states held fixed (Williams and Peng, 1991).
 
     >>> from rlft.algorithms import K3, GroupNormalised, PPOClip
     >>> from rlft.testing import make_batch
@@ -46,9 +49,11 @@ class PolicyGradient(Algorithm):
     beta: float
     # The part is called as Algorithm's method is.
     reduction: Reduction = SequenceMean()  # noqa: RUF009  # pyright: ignore[reportIncompatibleMethodOverride]
+    entropy: float = 0.0
 
     def __post_init__(self) -> None:
         check_number("beta", self.beta, 0)
+        check_number("entropy", self.entropy, 0)
         if self.beta and self.kl.penalises == "nothing":
             raise UserError(
                 f"algorithm.beta={self.beta}: the recipe has no KL for it to multiply; "
@@ -79,12 +84,18 @@ class PolicyGradient(Algorithm):
         elif self.beta:
             separator = "" if self.kl.formula.startswith("(") else "·"
             gc += f" + β{separator}{self.kl.formula}"
+        gc += " - α·log π" if self.entropy else ""
         return ", ".join([f"GC = {gc}", f"w = {self.reduction.formula}", *where])
 
     @property
     def clip_range(self) -> tuple[float, float] | None:
         """See Algorithm."""
         return self.surrogate.clip_range
+
+    @property
+    def kl_weight(self) -> float | None:
+        """See Algorithm."""
+        return None if self.kl.penalises == "nothing" else self.beta
 
     def prepare(self, batch: Batch) -> Batch:
         """Fills `advantage`, and `returns` where a critic learns."""
@@ -102,23 +113,28 @@ class PolicyGradient(Algorithm):
         if self.beta:
             log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
             gc = gc + self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
+        if self.entropy:
+            gc = gc - self.entropy * logp
         return ops.masked(gc, batch.mask)
 
     def vanishes(self, batch: Batch) -> Bool[Tensor, " B"]:
-        """See Algorithm: without a KL term, rows whose advantage is 0 throughout, as in groups that are all right or
-        all wrong."""
-        pulled = self.beta > 0 and self.kl.penalises == "coefficient"
+        """See Algorithm: without a KL term or entropy bonus, rows whose advantage is 0 throughout, as in groups that
+        are all right or all wrong."""
+        pulled = self.entropy > 0 or (self.beta > 0 and self.kl.penalises == "coefficient")
         if pulled or not self.surrogate.vanishes_with_advantage:
             return super().vanishes(batch)
         return ~(ops.masked(annotated(batch.advantage, "advantage"), batch.mask) != 0).any(1)
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
-        """Returns the surrogate objective less β times the weighted KL; k1 in the reward is no part of it."""
+        """Returns the surrogate objective less β times the weighted KL, and less ½α·log²π, whose gradient the entropy
+        bonus is while tokens are held fixed; k1 in the reward is no part of it."""
         weight, log_ratio = annotated(batch.weight, "weight"), self._log_ratio(batch, logp)
         result = self.surrogate.objective(annotated(batch.advantage, "advantage"), log_ratio, batch.mask, weight)
         if self.beta:
             log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
             result = result + self.beta * (weight * self.kl.objective(log_ratio_ref, log_ratio)).sum()
+        if self.entropy:
+            result = result - 0.5 * self.entropy * (weight * logp**2)[batch.mask].sum()
         return result
 
     def _log_ratio(self, batch: Batch, logp: Tensor) -> Tensor:

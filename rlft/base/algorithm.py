@@ -43,6 +43,12 @@ class Algorithm(ABC):
         """The ratios π_θ/π_old between which nothing is clipped, for the clip shares in the metrics; None: no clip."""
         return None
 
+    @property
+    def kl_weight(self) -> float | None:
+        """β, where the field `beta` weighs a penalty on the KL to π_ref, so that `trainer.kl_target` may adapt it; None
+        where there is no such field or it means something else, as DPO's does."""
+        return None
+
     @abstractmethod
     def reduction(self, mask: Tensor, group: Tensor) -> Tensor:
         """Returns the weight [B, T] of every token, from the trained mask [B, T] and group index [B] of one whole

@@ -97,12 +97,14 @@ class DataSource(ABC):
         on_policy: whether `next` draws its completions from π_θ as it is then.
         sampled_tokens, prefilled_tokens: tokens sampled so far on this source's account, those read from a cache
             included, and tokens of the prompts they were sampled from, each prompt once per draw.
+        kept_share: how much of what was sampled once is kept to train on.
         spared_seconds: what reading them from a cache spared; a run is billed it, so that it costs what it would alone.
     """
 
     on_policy: ClassVar[bool] = False
     sampled_tokens: int = 0
     prefilled_tokens: int = 0
+    kept_share: float = 1.0
     spared_seconds: float = 0.0
 
     @property

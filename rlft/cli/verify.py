@@ -26,7 +26,7 @@ def options(parser: Parser) -> None:
         "  padding      what stands under the mask is not read, not even a NaN\n"
         "  skipped      rows that are said to need no pass have a coefficient of 0\n"
         "  expectation  on a model whose completions can be listed, the mean update over all groups that can be drawn\n"
-        "               is the closed form (at β = 0, for completions that enter one by one)\n"
+        "               is the closed form (without KL and entropy bonus, for completions that enter one by one)\n"
         "and the angle of that mean update to the gradient of the expected reward. Columns hold the greatest deviation."
     )
     parser.epilog = (

@@ -65,6 +65,7 @@ class Offline(Sampled, Listed):
             ]
             questions = len({group.query.id for group in kept})
             context.say(f"data: {len(kept)} pairs of {questions} of {len(groups)} questions")
+        self.kept_share = len({id(c) for group in kept for c in group.completions}) / max(1, total)
         if not kept:
             wanted = "right" if self.keep == "right" or right == 0 else "wrong"
             raise UserError(

@@ -1,5 +1,6 @@
 """AdamW that keeps float32 copies of weights the model computes with in fewer bits."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,13 +31,17 @@ class MasterAdamW:
                 p.register_post_accumulate_grad_hook(_Accumulate(master))
         self.adamw = torch.optim.AdamW(self.master, lr=learning_rate, betas=betas, weight_decay=weight_decay)
 
-    def step(self, max_norm: float, processes: Processes) -> float:
+    def step(self, max_norm: float, processes: Processes, watch: Callable[[list[Tensor]], None] | None = None) -> float:
         """Adds the gradients up over the processes, clips them to `max_norm` (0: not), steps, clears them and returns
-        their norm before clipping. A non-finite norm changes no weight: the caller sees it and stops."""
+        their norm before clipping. A non-finite norm changes no weight: the caller sees it and stops. `watch` is shown
+        the sums before they are clipped."""
         for m in self.master:
             if m.grad is None:
                 m.grad = torch.zeros_like(m)
-        processes.add([m.grad for m in self.master if m.grad is not None])
+        gradients = [m.grad for m in self.master if m.grad is not None]
+        processes.add(gradients)
+        if watch is not None:
+            watch(gradients)
         norm = float(nn.utils.clip_grad_norm_(self.master, max_norm or float("inf")))
         if norm == norm and norm != float("inf"):
             self.adamw.step()

@@ -9,6 +9,7 @@ from rlft.base import UserError
 from rlft.base.nested import flat
 from rlft.report import commands
 from rlft.report.chart import Frame, Line, Point, chart, legend
+from rlft.report.convergence import AGREEMENT, GRADIENT, NUMBERS, SIGNAL, convergence, numbers
 from rlft.report.curves import STEPS, accuracy, money, over_seeds, thin
 from rlft.report.files import Files
 from rlft.report.flips import Side, flips
@@ -37,7 +38,6 @@ COEFFICIENT = (
     ("ratio/clip_high", "share of tokens clipped above"),
     ("sampler_gap", "|log p when sampled - log π_θ|, nats"),
     ("mismatch/mean", "mean weight against the sampler's mismatch"),
-    ("grad_norm", "gradient norm before clipping"),
 )
 
 
@@ -62,8 +62,8 @@ def page(run: Files) -> str:
     model = run.summary.get("model") or flat(run.config).get("model.path")
     subtitle = f"{run.path} · model {model} · seed {seed} · {_state(run)}"
     return document(f"{recipe}: one run", subtitle, [
-        _result(run), _curves(run), _samples(run), _flips(run), _coefficients(run), _configuration(run),
-        _environment(run), _commands(run),
+        _result(run), _curves(run), _convergence(run), _samples(run), _flips(run), _coefficients(run),
+        _configuration(run), _environment(run), _commands(run),
     ])  # fmt: skip
 
 
@@ -137,7 +137,8 @@ def _headline(run: Files, evaluated: dict[str, Any]) -> str:
 
 
 def _curves(run: Files) -> Section:
-    drawn = [_chart(run, spec) for spec in (*(spec for spec in CHARTS if not _of_the_coefficient(spec)), *_parts(run))]
+    apart = (*filter(_of_the_coefficient, CHARTS), *filter(_of_the_gradient, CHARTS))
+    drawn = [_chart(run, spec) for spec in (*(spec for spec in CHARTS if spec not in apart), *_parts(run))]
     shown = [figure for figure in drawn if figure is not None]
     body = el("div", *shown, class_="charts") if shown else about("No step has been logged.")
     said = "As logged at each step on the batch that was trained on; held-out accuracy where it was measured."
@@ -146,6 +147,20 @@ def _curves(run: Files) -> Section:
 
 def _of_the_coefficient(spec: Chart) -> bool:
     return spec.lines[0][0].startswith(("gc/", "ratio/"))
+
+
+def _of_the_gradient(spec: Chart) -> bool:
+    return spec.lines[0][0] == "grad_norm"
+
+
+def _convergence(run: Files) -> Section:
+    drawn = [_chart(run, spec) for spec in (*filter(_of_the_gradient, CHARTS), *AGREEMENT)]
+    body = join(
+        el("p", convergence(run.curves), class_="headline"),
+        el("div", *(figure for figure in drawn if figure is not None), class_="charts"),
+        table(NUMBERS, numbers(run.curves, GRADIENT), "right cards"),
+    )
+    return Section("convergence", "Convergence", "Is there still a signal?", SIGNAL, body)
 
 
 def _parts(run: Files) -> list[Chart]:
@@ -192,16 +207,10 @@ def _flips(run: Files) -> Section:
 
 
 def _coefficients(run: Files) -> Section:
-    lines: list[list[str]] = []
-    for key, name in COEFFICIENT:
-        if key in run.curves:
-            values = run.curves[key][1]
-            numbers = (values[0], sum(values) / len(values), values[-1], min(values), max(values))
-            lines.append([name, *(f"{value:.4g}" for value in numbers)])
     drawn = [_chart(run, spec) for spec in (SHARES, *filter(_of_the_coefficient, CHARTS))]
     body = join(
         el("div", *(figure for figure in drawn if figure is not None), class_="charts"),
-        table(("", "first step", "mean", "last step", "least", "most"), lines, "right cards"),
+        table(NUMBERS, numbers(run.curves, COEFFICIENT), "right cards"),
     )
     said = "GC is what each token's ∇ log π is multiplied by; the update is Σ w · GC · ∇ log π."
     return Section("coefficients", "Coefficients", "The gradient coefficient", said, body)

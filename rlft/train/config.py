@@ -21,6 +21,9 @@ class TrainerConfig:
             "off", or "auto", on only where they do not fit the memory; frozen into the run's config.
         learning_rate, schedule, warmup_steps, weight_decay, beta1, beta2, max_grad_norm: AdamW. `schedule` and
             `warmup_steps` count optimiser steps; `max_grad_norm` 0 does not clip.
+        kl_target: KL(π_θ ‖ π_ref), nats per token (as the metric `kl`), that β is adapted to, where the algorithm's
+            `beta` weighs a KL; null leaves β as it is. kl_horizon: completions in which β changes by at most a fifth or
+            so, the smaller the faster.
         critic_learning_rate, critic_clip, critic_warmup_steps: of the critic, where the algorithm has one: its own
             AdamW, the value clip of PPO (0 does not clip), and the batches in which it alone learns first.
         eval_every: steps between evaluations on held-out questions; 0 evaluates before the first and after the last.
@@ -51,6 +54,8 @@ class TrainerConfig:
     beta1: float = 0.9
     beta2: float = 0.999
     max_grad_norm: float = 1.0
+    kl_target: float | None = None
+    kl_horizon: int = 10_000
     critic_learning_rate: float = 1e-4
     critic_clip: float = 0.2
     critic_warmup_steps: int = 0
@@ -73,6 +78,10 @@ class TrainerConfig:
             value = getattr(self, name)
             if value != "auto" and not value >= least:
                 raise UserError(f"trainer.{name}={value}: expected a number of at least {least}")
+        if self.kl_target is not None and not self.kl_target > 0:
+            raise UserError(
+                f"trainer.kl_target={self.kl_target}: expected a number above 0, in nats per token, or null"
+            )
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise UserError(f"trainer.{name}={getattr(self, name)}: expected a number from 0 to below 1")
@@ -82,7 +91,7 @@ _LEAST = {
     **dict.fromkeys(
         ("steps", "prompts_per_step", "epochs", "mini_batches", "tokens_per_micro_batch", "keep_checkpoints"), 1
     ),
-    **dict.fromkeys(("processes", "eval_long_tokens"), 1),
+    **dict.fromkeys(("processes", "eval_long_tokens", "kl_horizon"), 1),
     **dict.fromkeys(("learning_rate", "warmup_steps", "weight_decay", "max_grad_norm"), 0),
     **dict.fromkeys(("critic_learning_rate", "critic_clip", "critic_warmup_steps"), 0),
     **dict.fromkeys(("eval_every", "eval_size", "patience", "save_every", "stop_after", "sample_every"), 0),

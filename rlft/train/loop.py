@@ -1,6 +1,6 @@
 """The one loop: every method moves the policy along Σ w · GC · ∇log π."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -9,6 +9,8 @@ from rlft.base import Algorithm, Batch, Processes, Role, RunError, derive_seed, 
 from rlft.models.mismatch import Mismatch
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
+from rlft.train.diagnostics import Diagnostics
+from rlft.train.kl_control import KLControl
 from rlft.train.metrics import Tally
 
 
@@ -23,6 +25,7 @@ class Learner:
         tokens: positions that go through the model at once. max_atoms: atoms likewise, None for no bound.
         dropout: whether the adapter's dropout is on while the policy learns (never while it is sampled or compared).
         correction: what weighs tokens that another engine drew; None where the policy drew them itself.
+        diagnostics: follows the gradients. kl_control: adapts the algorithm's β after each batch; None leaves it.
     """
 
     policy: Policy
@@ -39,6 +42,8 @@ class Learner:
     dropout: bool = False
     correction: Mismatch | None = None
     max_atoms: int | None = None
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    kl_control: KLControl | None = None
 
     def annotate(self, batch: Batch) -> Batch:
         """Returns the batch with what the roles know and what the algorithm makes of it, on every process alike."""
@@ -52,7 +57,7 @@ class Learner:
         tally = Tally(self.algorithm.clip_range)
         torch.manual_seed(derive_seed(self.seed, "dropout", step, self.processes.rank))
         norms: list[float] = []
-        learnt: dict[str, float] = {}
+        learnt: dict[str, float | None] = {}
         for epoch in range(self.epochs):
             order = generator(self.seed, "mini-batches", step, epoch)
             for mini in batch.mini_batches(self.mini_batches, self.algorithm.atom, order):
@@ -68,8 +73,12 @@ class Learner:
                 for role in self.roles:
                     learnt |= _named(step, role, mini)
         if norms:
-            learnt["grad_norm"] = sum(norms) / len(norms)
-        return {**tally.metrics(self.processes), **learnt}
+            learnt |= {"grad_norm": sum(norms) / len(norms), **self.diagnostics.metrics(step + 1)}
+        metrics = {**tally.metrics(self.processes), **learnt}
+        if self.kl_control is not None:
+            metrics["kl/beta"] = self.algorithm.kl_weight
+            self.algorithm = self.kl_control.adapt(self.algorithm, metrics["kl"], len(batch))
+        return metrics
 
     def accumulate(self, mini: Batch, tally: Tally, step: int) -> None:
         """Adds this process's part of Σ w · GC · ∇log π of a mini-batch to the gradients, the same by any split."""
@@ -103,7 +112,7 @@ class Learner:
         return kept
 
     def _step(self, step: int) -> float:
-        norm = self.optimizer.step(self.max_norm, self.processes)
+        norm = self.optimizer.step(self.max_norm, self.processes, self.diagnostics.take)
         if norm != norm or norm == float("inf"):
             raise RunError(
                 f"step {step}: the gradient's norm is {norm}; no weight was changed. Lower trainer.learning_rate, or "

@@ -24,6 +24,14 @@ KEYS = (
     "gc/share_negative",
     "gc/share_zero",
     "grad_norm",
+    "grad_cosine",
+    "grad_snr",
+    "grad_signal",
+    "grad_noise_floor",
+    "noise_floor_since",
+    "ess",
+    "acceptance",
+    "kl/beta",
     "learning_rate",
     "sampler_gap",
     "mismatch/mean",
@@ -50,10 +58,14 @@ KEYS = (
 them where there are parts or a critic. Tokens and seconds are the step's own; `flops` are the run's so far."""
 
 
+LARGEST = 300.0  # nats, of a completion's log-ratio: its square stays a number
+
+
 class Tally:
     """Adds up, over the micro-batches of all processes, what the coefficient did to the trained tokens."""
 
-    NAMES = ("tokens", "run", "abs", "positive", "negative", "entropy", "kl", "low", "high", "gap", "mismatch", "cut")
+    NAMES = ("tokens", "run", "abs", "positive", "negative", "entropy", "kl", "low", "high", "gap", "mismatch", "cut",
+             "rows", "rho", "rho_squared")  # fmt: skip
 
     def __init__(self, clip_range: tuple[float, float] | None):
         self.clip_range = clip_range
@@ -85,13 +97,17 @@ class Tally:
         if mismatch is not None:
             self.has_mismatch = True
             values["mismatch"], values["cut"] = (float(part[mask].sum()) for part in mismatch)
+        rho = torch.ones(int(mask.any(1).sum()), dtype=torch.float64)
         if micro.logp_old is not None:
+            whole = torch.where(mask, logp - micro.logp_old, 0.0).double().sum(1)[mask.any(1)]
+            rho = whole.clamp(max=LARGEST).exp()
             ratio = (logp - micro.logp_old)[mask].exp()
             self.ratio_min = min(self.ratio_min, float(ratio.min()))
             self.ratio_max = max(self.ratio_max, float(ratio.max()))
             if self.clip_range:
                 values["low"] = float((ratio < self.clip_range[0]).sum())
                 values["high"] = float((ratio > self.clip_range[1]).sum())
+        values["rows"], values["rho"], values["rho_squared"] = float(len(rho)), float(rho.sum()), float(rho @ rho)
         self.sums += torch.tensor([values[n] for n in self.NAMES], dtype=torch.float64)
 
     def skip(self, tokens: int) -> None:
@@ -100,7 +116,8 @@ class Tally:
 
     def metrics(self, processes: Processes) -> dict[str, float | None]:
         """Returns the means: of the coefficient over all trained tokens, of all else over those that were run. The KL
-        is the k3 estimate, π_θ‖π_ref, nats a token."""
+        is the k3 estimate, π_θ‖π_ref, nats a token. `ess` is Kish's effective sample size (Σρ)²/Σρ² of the completions'
+        own weights ρ = π_θ/π_old, over how many there are: 1 where samples are π_θ's."""
         processes.add([self.sums])
         extremes = processes.gather([(self.ratio_min, self.ratio_max)])
         lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
@@ -117,6 +134,7 @@ class Tally:
             "sampler_gap": total["gap"] / run if self.has_gap else None,
             "mismatch/mean": total["mismatch"] / run if self.has_mismatch else None,
             "mismatch/cut_share": total["cut"] / run if self.has_mismatch else None,
+            "ess": total["rho"] ** 2 / (total["rho_squared"] * total["rows"]) if total["rho"] else None,
             "ratio/clip_low": total["low"] / run if clipped else None,
             "ratio/clip_high": total["high"] / run if clipped else None,
             "ratio/min": lowest if lowest < float("inf") else None,

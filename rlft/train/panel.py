@@ -15,10 +15,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from rlft.train.sparks import sparks
+
 Metrics = Mapping[str, float]
 
 RECENT_STEPS = 20  # the mean over these smooths the estimate of what is left
 INSTANT = 1e-3  # seconds, too few to draw a token in
+SPARKS = 48  # steps of the gradient's curves, which stand beside their names on a narrow screen
+GRADIENT = (("‖g‖", "grad_norm"), ("‖∇J‖, estimate", "grad_signal"), ("noise floor", "grad_noise_floor"))
 SAMPLE_CHARACTERS = 600  # of a prompt or a completion; more would push the numbers off the screen
 
 
@@ -57,7 +61,12 @@ CELLS: tuple[tuple[str, tuple[str, ...], Callable[[Metrics], str]], ...] = (
         ("ratio/clip_low", "ratio/clip_high"),
         lambda m: f"{_percent(m['ratio/clip_low'])}/{_percent(m['ratio/clip_high'])}",
     ),
+    ("β", ("kl/beta",), lambda m: _number(m["kl/beta"])),
+    ("ESS", ("ess", "ratio/min"), lambda m: _percent(m["ess"])),
     ("grad norm", ("grad_norm",), lambda m: _number(m["grad_norm"])),
+    ("cosine with last", ("grad_cosine",), lambda m: _number(m["grad_cosine"])),
+    ("SNR", ("grad_snr",), lambda m: _number(m["grad_snr"])),
+    ("at noise floor since", ("noise_floor_since",), lambda m: f"step {m['noise_floor_since']:.0f}"),
     ("|GC|", ("gc/mean_abs",), lambda m: _number(m["gc/mean_abs"])),
     ("GC = 0", ("gc/share_zero",), lambda m: _percent(m["gc/share_zero"])),
     (
@@ -65,6 +74,7 @@ CELLS: tuple[tuple[str, tuple[str, ...], Callable[[Metrics], str]], ...] = (
         ("group/all_right", "group/all_wrong"),
         lambda m: f"{_percent(m['group/all_right'])}/{_percent(m['group/all_wrong'])}",
     ),
+    ("acceptance", ("acceptance",), lambda m: _percent(m["acceptance"])),
     ("resampled", ("group/resampled",), lambda m: f"{m['group/resampled']:.0f} groups"),
     ("length", ("completion_length/mean",), lambda m: f"{_number(m['completion_length/mean'])} tok"),
     ("cut off", ("completion_length/cut_share",), lambda m: _percent(m["completion_length/cut_share"])),
@@ -109,6 +119,7 @@ class Panel:
         self._metrics: Metrics = {}
         self._done = 0
         self._seconds: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._gradients: deque[Metrics] = deque(maxlen=SPARKS)
         self._sample: Text | None = None
         self._live: Live | None = None
 
@@ -132,6 +143,7 @@ class Panel:
         self._share = done / self._goal if isinstance(self._goal, int) else spent
         if "time/step_s" in metrics:
             self._seconds.append(metrics["time/step_s"])
+        self._gradients.append({key: metrics[key] for _, key in GRADIENT if key in metrics})
         if self._live is not None:
             self._live.update(self._draw(), refresh=True)
             return
@@ -190,9 +202,20 @@ class Panel:
         for row in range(rows):
             numbers.add_row(*(Text(word) for pair in shown[row::rows] for word in pair))
         parts: list[Table | Text | Box] = [Text(self._head, style="italic"), progress, numbers]
+        if "grad_signal" in self._metrics:
+            parts.append(self._convergence())
         if self._sample is not None:
             parts.append(Box(self._sample, title="sample", title_align="left", border_style="dim"))
         return Box(Group(*parts), title="rlft", title_align="left", border_style="cyan")
+
+    def _convergence(self) -> Table:
+        """‖g‖, the estimate of ‖∇J‖ and its noise floor over the latest steps, on one scale."""
+        curves = sparks([[step.get(key) for step in self._gradients] for _, key in GRADIENT], SPARKS)
+        grid = Table.grid(padding=(0, 2))
+        for (label, key), curve in zip(GRADIENT, curves, strict=True):
+            value = _number(self._metrics[key]) if key in self._metrics else ""
+            grid.add_row(Text(label, style="dim"), Text(curve, style="cyan"), Text(value, style="bold"))
+        return grid
 
 
 def _shorten(text: str) -> str:

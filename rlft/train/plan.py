@@ -65,6 +65,15 @@ class Plan:
                 "type reward=arithmetic_steps or reward=process_model, or another algorithm (algorithm=grpo)"
             )
 
+        if self.trainer.kl_target is not None and not self.algorithm.kl_weight:
+            none = self.algorithm.kl_weight is None
+            why = "has no beta that weighs a KL to π_ref" if none else "has a beta of 0, which stays 0 times anything"
+            other = "another algorithm (algorithm=grpo)" if none else "algorithm.beta=0.04, to start from"
+            raise UserError(
+                f"trainer.kl_target={self.trainer.kl_target}: algorithm {self.method} {why}; type "
+                f"trainer.kl_target=null, or {other}"
+            )
+
     def triple(self) -> str:
         """Returns the line that heads every run: data source (with its curriculum, if there is one), reward, algorithm
         and its coefficient."""

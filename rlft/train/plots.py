@@ -41,7 +41,11 @@ CHARTS = (
     Chart("Entropy", "nats per token", (("entropy", "entropy"),)),
     Chart("Completion length", "tokens", (("completion_length/mean", "mean length"),)),
     Chart("Cut off at the limit", "share of completions", (("completion_length/cut_share", "cut off"),), share=True),
-    Chart("Gradient norm", "norm before clipping", (("grad_norm", "gradient norm"),)),
+    Chart(
+        "Gradient norm",
+        "norm before clipping",
+        (("grad_norm", "of a batch, ‖g‖"), ("grad_signal", "estimate of ‖∇J‖"), ("grad_noise_floor", "noise floor")),
+    ),
     Chart("Clipped ratios", "share of tokens", (("ratio/clip_high", "above 1 + ε"), ("ratio/clip_low", "below 1 - ε"))),
     Chart("Gradient coefficient", "mean |GC| per token", (("gc/mean_abs", "mean |GC|"),)),
     Chart(
@@ -51,7 +55,7 @@ CHARTS = (
         share=True,
     ),
 )
-COLOURS = ("#1f5fa8", "#c8553d")
+COLOURS = ("#1f5fa8", "#c8553d", "#8a8a8a")
 
 
 def read_metrics(metrics_file: Path) -> dict[str, Curve]:

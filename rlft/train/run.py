@@ -188,6 +188,7 @@ class _Run:
             **group_metrics(groups),
             **source.metrics(),
             **metrics,
+            "acceptance": session.acceptance(batch),
             "learning_rate": learning_rate,
             "tokens/generated": bill.generated_tokens - generated,
             "tokens/trained": int(batch.mask.sum()) * trainer.epochs,

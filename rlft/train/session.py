@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
-from rlft.base import READ_REFERENCE, Context, Group, Processes, Role, RunError, Sampler, UserError, derive_seed
+from rlft.base import READ_REFERENCE, Batch, Context, Group, Processes, Role, RunError, Sampler, UserError, derive_seed
 from rlft.models.adapter import has_adapter, has_dropout
 from rlft.models.critic import CriticRole
 from rlft.models.embedded import cache_home
@@ -25,6 +25,7 @@ from rlft.models.rollout import Setting
 from rlft.models.row_cache import RowCache
 from rlft.train.bill import reading_flops
 from rlft.train.budget import Meter
+from rlft.train.kl_control import KLControl, with_beta
 from rlft.train.loop import Learner
 from rlft.train.memory import keep_freed_memory, resolve
 from rlft.train.plan import Plan
@@ -75,6 +76,12 @@ class Session:
         scored = iter(self.processes.gather(reward.score(self.processes.share(new))))
         return [group if group.rewards else next(scored) for group in groups]
 
+    def acceptance(self, batch: Batch) -> float | None:
+        """Returns the share of sampled completions that have a coefficient: of those that were kept (RFT's acceptance,
+        where the right ones are) the share in the batch. None where nothing is sampled."""
+        source, gone = self.plan.source, self.learner.algorithm.vanishes(batch)
+        return source.kept_share * float((~gone).double().mean()) if source.sampled_tokens else None
+
     def reward_flops(self) -> float:
         """Returns the FLOPs of the reward's models since it was set up, over all processes; collective."""
         flops = torch.tensor([reading_flops(self.plan.reward.readings())], dtype=torch.float64)
@@ -86,6 +93,8 @@ class Session:
         return {
             "optimizer": self.learner.optimizer.state_dict(),
             "scheduler": self.learner.scheduler.state_dict(),
+            "kl_weight": self.learner.algorithm.kl_weight,
+            "diagnostics": self.learner.diagnostics.state_dict(),
             "source": self.plan.source.state_dict(),
             "roles": {name: role.state_dict() for name, role in self.roles.items()},
         }
@@ -94,6 +103,9 @@ class Session:
         """Restores it."""
         self.learner.optimizer.load_state_dict(state["optimizer"])
         self.learner.scheduler.load_state_dict(state["scheduler"])
+        self.learner.diagnostics.load_state_dict(state["diagnostics"])
+        if self.learner.kl_control is not None:
+            self.learner.algorithm = with_beta(self.learner.algorithm, state["kl_weight"])
         self.plan.source.load_state_dict(state["source"])
         for name, role in self.roles.items():
             role.load_state_dict(state["roles"][name])
@@ -148,6 +160,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         max_norm=trainer.max_grad_norm,
         dropout=has_dropout(loaded.model),
         correction=correction,
+        kl_control=None if trainer.kl_target is None else KLControl(trainer.kl_target, trainer.kl_horizon),
     )
     context = Context(
         seed=plan.seed,

@@ -73,6 +73,10 @@ METHODS: dict[str, Algorithm] = {
     "sapo": PolicyGradient(GroupNormalised(), SAPO(1.0, 1.5), K3(), 0.04),
     "topr": PolicyGradient(RewardAdvantage(), Tapered(), K3(), 0.0, SequenceSum()),
     "reinforce_pp": PolicyGradient(TokenWhitened(), CLIP, KLInReward(), 0.1, TokenMean()),
+    "grpo with entropy": PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04, entropy=0.3),
+    "rloo with entropy": PolicyGradient(
+        LeaveOneOut(), PPOClip(0.2, 0.28, "sequence"), KLInReward(), 0.1, TokenMean(), entropy=0.3
+    ),
     "reinforce": PolicyGradient(RewardAdvantage(), NoSurrogate(), K3(), 0.1, SequenceSum()),
 }
 by_name = pytest.mark.parametrize("name", METHODS)

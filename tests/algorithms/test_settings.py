@@ -21,6 +21,7 @@ from rlft.algorithms import (
     RPO,
     SAPO,
     ConstantLength,
+    Formula,
     GroupNormalised,
     Hinge,
     KLInReward,
@@ -72,6 +73,10 @@ CLIP, INF, NAN = PPOClip(0.2, 0.2), float("inf"), float("nan")
         (lambda: GroupNormalised(delta=0.0), "algorithm.advantage.delta=0.0"),
         (lambda: ConstantLength(0), "algorithm.reduction.length=0"),
         (lambda: PolicyGradient(RewardAdvantage(), CLIP, K3(), -1.0), "algorithm.beta=-1.0"),
+        (
+            lambda: PolicyGradient(RewardAdvantage(), CLIP, K3(), 0.0, entropy=-0.1),
+            "algorithm.entropy=-0.1: .*at least 0",
+        ),
         (lambda: PolicyGradient(RewardAdvantage(), CLIP, NoKL(), 0.1), "algorithm.beta=0.1: .*type algorithm.beta=0"),
         (
             lambda: PolicyGradient(GAE(1.0, 1.0, True), PPOClip(0.2, 0.2, "sequence"), K3(), 0.0),
@@ -140,6 +145,10 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
         ),
         (PolicyGradient(GroupNormalised(), CLIP, K2(), 0.04), "GC = Â·ρ·live(ρ) + β·log(π_ref/π), w = m/(|o|·B)"),
         (PolicyGradient(GroupNormalised(), CLIP, K2(True), 0.04), "GC = Â·ρ·live(ρ) + β·ρ·log(π_ref/π), w = m/(|o|·B)"),
+        (
+            PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04, entropy=0.01),
+            "GC = Â·ρ·live(ρ) + β(π_ref/π - 1) - α·log π, w = m/(|o|·B)",
+        ),
         (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.0), "GC = Â·ρ·live(ρ), w = m/(|o|·B)"),
         (PolicyGradient(GroupNormalised(), CLIP, NoKL(), 0.0), "GC = Â·ρ·live(ρ), w = m/(|o|·B)"),
         (PolicyGradient(RewardAdvantage(), PPOClip(INF, INF), K3(), 0.0), "GC = Â·ρ, w = m/(|o|·B)"),
@@ -181,12 +190,32 @@ def test_the_formula_says_what_is_on(algorithm: Algorithm, formula: str) -> None
         (ORPO(0.1), set()),
         (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04), {"reference"}),
         (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.0), set()),
+        (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.0, entropy=0.1), set()),
         (PolicyGradient(GAE(1.0, 1.0, True), CLIP, KLInReward(), 0.1), {"reference", "old", "critic"}),
         (PolicyGradient(GAE(1.0, 1.0, True), CLIP, KLInReward(), 0.0), {"critic"}),
     ],
 )
 def test_no_more_is_needed_than_is_read(algorithm: Algorithm, needs: set[str]) -> None:
     assert algorithm.needs == needs
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "weight"),
+    [
+        (PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04), 0.04),
+        (PolicyGradient(GAE(1.0, 1.0, True), CLIP, KLInReward(), 0.1), 0.1),
+        (PolicyGradient(GroupNormalised(), CLIP, K2(), 0.0), 0.0),
+        (PolicyGradient(GroupNormalised(), CLIP, NoKL(), 0.0), None),
+        (Formula("advantage - beta * log_ratio_ref", beta=0.3), 0.3),
+        (Formula("advantage - beta", beta=0.3), None),
+        (Formula("advantage - log_ratio_ref"), None),
+        (DPO(beta=0.1), None),
+        (KTO(0.1), None),
+        (WeightedLikelihood(), None),
+    ],
+)
+def test_a_beta_that_weighs_a_kl_is_told_from_others(algorithm: Algorithm, weight: float | None) -> None:
+    assert algorithm.kl_weight == weight
 
 
 def test_a_method_without_kl_says_so() -> None:

@@ -144,6 +144,14 @@ def test_kl_terms_and_their_off_policy_forms() -> None:
         near(coefficient(PolicyGradient(RewardAdvantage(), CLIP, kl, 0.0), data, logs([0.25])), [0.5])
 
 
+def test_an_entropy_bonus_lifts_what_is_improbable() -> None:
+    """Advantages ±1 (r - mean), ρ = 1, and 0.5 times log 2, log 4 and log 8; the last token is not trained."""
+    method = PolicyGradient(GroupCentred(), CLIP, NoKL(), 0.0, entropy=0.5)
+    data = batch([[1, 1], [1, 0]], [2.0, 0.0], [0, 0])
+    half = 0.5 * math.log(2)
+    near(coefficient(method, data, logs([1 / 2, 1 / 4], [1 / 8, 1 / 2])), [1 + half, 1 + 2 * half], [-1 + 3 * half, 0])
+
+
 def test_a_kl_in_the_reward_serves_advantages_of_rows_too() -> None:
     # Σ log(π_old/π_ref) over trained tokens = 0.5 + 1.0 in the first row, 0 in the second; β = 0.2.
     data = batch(

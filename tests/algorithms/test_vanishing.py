@@ -45,7 +45,8 @@ SHIPPED["ppo, β=0"] = shipped("ppo", "algorithm.beta=0")
 SHIPPED["grpo_process, β=0"] = shipped("grpo_process", "algorithm.beta=0")
 PAIRED = {name for name, algorithm in SHIPPED.items() if isinstance(algorithm, Preference)}
 TWO = {*PAIRED, "dpo_note"}
-RUNS_ALL = {"grpo", "grpo_process", *PAIRED}
+SHIPPED["dr_grpo with entropy"] = shipped("dr_grpo", "algorithm.entropy=0.01")
+RUNS_ALL = {"grpo", "grpo_process", "dr_grpo with entropy", *PAIRED}
 
 
 def drawn_logp(seed: int, batch: Batch) -> Tensor:
@@ -89,7 +90,7 @@ def test_groups_all_right_or_all_wrong_vanish_without_a_kl(name: str, rewards: l
 
 
 @pytest.mark.parametrize("name", sorted(RUNS_ALL))
-def test_a_pull_to_the_reference_and_a_pair_never_vanish(name: str) -> None:
+def test_a_pull_to_the_reference_entropy_and_a_pair_never_vanish(name: str) -> None:
     for rewards in ([True] * 12, [False] * 12, [True, False] * 6):
         assert not SHIPPED[name].vanishes(prepared(SHIPPED[name], rewards, 0, 2)).any()
 

@@ -39,6 +39,19 @@ def test_cold_and_warm_cache_give_the_same(keep: str, gsm8k: str, context: Any, 
     assert cold.held_out() == warm.held_out()
 
 
+@pytest.mark.parametrize("keep", ["all", "right", "pairs"])
+def test_what_is_kept_of_what_was_sampled_is_counted(keep: str, gsm8k: str, context: Any, said: list[str]) -> None:
+    source = fresh(gsm8k, keep=keep)
+    source.bind(context())
+    if keep == "all":
+        assert source.kept_share == 1
+        return
+    (line,) = (line for line in said if "acceptance" in line)
+    right, total = (int(word) for word in line.split("acceptance ")[1].split(" (")[0].split(" of "))
+    kept = right if keep == "right" else 2 * len(source._groups)  # a completion stands in one pair
+    assert source.kept_share == pytest.approx(kept / total) and 0 < kept < total
+
+
 def test_an_interruption_keeps_the_chunks_done(gsm8k: str, context: Any, sampler: Any, tmp_path: Path) -> None:
     whole = sampler()
     reference = fresh(gsm8k)

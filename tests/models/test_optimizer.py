@@ -44,6 +44,15 @@ def test_in_float32_it_is_torchs_adamw(max_norm: float) -> None:
         assert torch.equal(a, b)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_who_watches_sees_the_gradient_before_it_is_clipped(dtype: torch.dtype) -> None:
+    model, seen = net(dtype), list[float]()
+    optimizer = make(model)
+    model(data(0, dtype)).square().sum().backward()
+    norm = optimizer.step(1e-3, Processes(), lambda all: seen.append(float(nn.utils.get_total_norm(all))))
+    assert seen == [pytest.approx(norm)] and norm > 1e-2
+
+
 def test_bfloat16_weights_follow_float32_masters() -> None:
     model = net(torch.bfloat16)
     optimizer = make(model, learning_rate=1e-5)  # below bfloat16's resolution: only the masters can hold the sum

@@ -12,6 +12,7 @@ from written import EVIL, answer, jsonl, step, written
 from rlft.base import UserError
 from rlft.cli.main import main
 from rlft.report import write_report
+from rlft.report.convergence import convergence
 
 
 def report(path: Path) -> Page:
@@ -98,6 +99,34 @@ def test_a_run_without_held_out_questions_says_so(tmp_path: Path) -> None:
     path = written(tmp_path / "run", 12)
     change(path, eval=None)
     assert "held-out accuracy was not measured (trainer.eval_size=0)" in report(path).text["result"]
+
+
+def test_the_gradient_has_a_chart_and_a_verdict(tmp_path: Path) -> None:
+    path = written(tmp_path / "run", 12)
+    gradient = {"grad_norm": 0.8, "grad_signal": 0.1, "grad_noise_floor": 0.2, "grad_snr": 0.02, "grad_cosine": 0.01}
+    jsonl(path / "metrics.jsonl", [step(n, **gradient, noise_floor_since=31 if n > 70 else None) for n in (70, 71)])
+    text = report(path).text["convergence"]
+    assert "At the noise floor since step 31: up to step 71 there is no direction" in text
+    for words in ("Gradient norm", "estimate of ‖∇J‖", "noise floor", "Signal to noise", "Cosine with the last step"):
+        assert words in text
+    assert "Gradient norm" not in report(path).text["curves"] and "gradient norm before clipping0.80.8" in text
+
+
+@pytest.mark.parametrize(
+    ("signals", "floors", "since", "words"),
+    [
+        ([], [], [], "too few steps to tell"),
+        ([0.5, 0.3], [0.2, 0.25], [], "Not at the noise floor: at step 9 ‖∇J‖ is about 0.3, where the floor is 0.25."),
+        ([0.5, 0.2], [0.2, 0.25], [], "No signal is seen at step 9, where the floor is 0.25, but to say that there is"),
+        ([0.5, 0.2], [0.2, 0.25], [(8, 3)], "No signal is seen at step 9"),  # it was said before, and is not now
+        ([0.5, 0.2], [0.2, 0.25], [(9, 4)], "At the noise floor since step 4: up to step 9"),
+    ],
+)
+def test_the_verdict_is_that_of_the_last_step(signals: Any, floors: Any, since: Any, words: str) -> None:
+    steps = [8, 9][: len(signals)]
+    curves = {"grad_signal": (steps, signals), "grad_noise_floor": (steps, floors), "grad_norm": ([8, 9], [1.0, 1.0])}
+    curves |= {"noise_floor_since": ([at for at, _ in since], [float(value) for _, value in since])} if since else {}
+    assert words in convergence({key: curve for key, curve in curves.items() if curve[0]})
 
 
 def test_parts_of_the_reward_critic_and_curriculum_have_charts_where_there_are_some(tmp_path: Path) -> None:

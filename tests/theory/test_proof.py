@@ -98,6 +98,23 @@ def test_an_unbiased_method_goes_along_the_gradient() -> None:
     assert prove("none", Formula("0 * reward")).angle is None
 
 
+def test_an_entropy_bonus_is_the_gradient_of_the_entropy_of_the_states_visited() -> None:
+    """Σ over prefixes of how often they are visited, held fixed, times ∇H; for two completions with w = m twice."""
+    model = Enumerable.draw()
+    bonus, without = (
+        model.expectation(PolicyGradient(LeaveOneOut(), NoSurrogate(), NoKL(), 0.0, Sum(), entropy), 2)
+        for entropy in (0.3, 0.0)
+    )
+    visits = torch.zeros(len(model.logits), dtype=torch.float64)
+    for chance, completion in zip(model.probability, completions(), strict=True):
+        for prefix, _ in steps(completion):
+            visits[prefix] += chance
+    logits = model.logits.clone().requires_grad_()
+    logp = logits.log_softmax(1)
+    (gradient,) = torch.autograd.grad(-(visits[:, None] * logp.exp() * logp).sum(), logits)
+    assert torch.allclose(bonus - without, 2 * 0.3 * gradient.flatten(), atol=1e-12) and gradient.abs().max() > 0.01
+
+
 def test_the_note_s_divergence_is_a_baseline() -> None:
     """KL(π(·|q, o_<t) ‖ π_ref) depends on the state alone: with w = m it moves nothing in expectation."""
     model = Enumerable.draw()

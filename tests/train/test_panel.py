@@ -58,6 +58,32 @@ def test_a_step_is_one_plain_line_without_a_terminal() -> None:
     )
 
 
+GRADIENT = {
+    "grad_norm": 0.8, "grad_signal": 0.2, "grad_noise_floor": 0.4, "grad_cosine": 0.125, "grad_snr": 0.0625,
+    "noise_floor_since": 31.0, "ess": 0.5, "acceptance": 0.25, "kl/beta": 0.04,
+}  # fmt: skip
+
+
+def test_what_is_said_of_the_gradient() -> None:
+    assert cells(GRADIENT) == [
+        ("β", "0.04"), ("grad norm", "0.8"), ("cosine with last", "0.125"), ("SNR", "0.0625"),
+        ("at noise floor since", "step 31"), ("acceptance", "25%"),
+    ]  # fmt: skip
+    assert ("ESS", "50%") in cells({**GRADIENT, "ratio/min": 0.9}), "only where a ratio is not 1 by definition"
+
+
+def test_the_gradient_s_curves_are_on_the_live_panel() -> None:
+    """From 0 to 0.8: full height for the norm, a quarter for the estimate of the second step, half for its floor."""
+    console = terminal()
+    with Panel(console, goal=10, head="the triple") as panel:
+        panel.step({"grad_norm": 0.4}, done=1)
+        assert "noise floor" not in written(console)
+        panel.step(GRADIENT, done=2)
+    text = written(console)
+    for line in (("‖g‖", "▄█", "0.8"), ("‖∇J‖, estimate", " ▂", "0.2"), ("noise floor", " ▄", "0.4")):
+        assert all(word in text for word in line)
+
+
 def test_missing_metrics_are_not_shown() -> None:
     console = plain()
     with Panel(console, goal=2, head="head") as panel:

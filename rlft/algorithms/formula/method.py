@@ -15,7 +15,7 @@ from rlft.algorithms.formula.expression import Expression, Objective
 from rlft.algorithms.formula.vocabulary import FUNCTIONS, NAMES
 from rlft.algorithms.group_advantage import GroupNormalised
 from rlft.algorithms.reduction import Reduction, SequenceMean
-from rlft.base import Algorithm, Atom, Batch, UserError
+from rlft.base import READ_REFERENCE, Algorithm, Atom, Batch, UserError
 
 
 @dataclass(frozen=True)
@@ -112,6 +112,11 @@ class Formula(Algorithm):
     def formula(self) -> str:
         """See Algorithm."""
         return f"GC = {self.coefficient}, w = {self.reduction.formula}"
+
+    @property
+    def kl_weight(self) -> float | None:
+        """See Algorithm: β is taken for that where the text speaks of it and of π_ref."""
+        return self.beta if "beta" in self._read.used and self.needs & READ_REFERENCE else None
 
     def prepare(self, batch: Batch) -> Batch:
         """Fills `advantage` if the text speaks of it. Raises UserError for a group of another size than is wanted."""

@@ -57,13 +57,13 @@ SURROGATES = {NoSurrogate, PPOClip, CISPO, SAPO, Tapered}
 """What is Â at ρ = 1."""
 
 
-def without_kl(algorithm: Algorithm) -> Algorithm:
-    """Returns a policy gradient at β = 0, others as they are."""
-    return replace(algorithm, beta=0.0) if type(algorithm) is PolicyGradient else algorithm
+def reward_alone(algorithm: Algorithm) -> Algorithm:
+    """Returns a policy gradient without a KL and an entropy bonus, others as they are."""
+    return replace(algorithm, beta=0.0, entropy=0.0) if type(algorithm) is PolicyGradient else algorithm
 
 
 def target(algorithm: Algorithm, model: Enumerable, samples: int) -> Tensor | None:
-    """Returns E[c(|o|)·f(r)·∇log π(o)], what the update should be on average at β = 0 and ρ = 1, or None where
+    """Returns E[c(|o|)·f(r)·∇log π(o)], what the update should be on average at β = 0, α = 0 and ρ = 1, or None where
     completions do not enter one by one (tokens that are counted over the batch, pairs, critics).
 
     f is `worths`, at p = E[r].
