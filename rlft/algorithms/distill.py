@@ -23,6 +23,7 @@ class Distill(Algorithm):
         off_policy: multiply by ρ, for batches that several optimiser steps go over.
         reduction: the weight of tokens.
 
+    >>> import torch
     >>> from rlft.testing import make_batch
     >>> batch = make_batch(queries=1, samples=2, length=1, holes=False)
     >>> batch = batch.replace(logp_teacher=torch.tensor([[0.5], [0.2]], dtype=torch.float64).log())

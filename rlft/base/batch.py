@@ -25,11 +25,13 @@ class Batch:
         step_reward, step_end: [B, T], the reward given at a step's last token, and where those are (bool). What stands
             in `step_reward` elsewhere is not read.
         weight: [B, T], the normaliser.
-        logp_old, logp_ref, logp_teacher, logp_sampled: [B, T] nats. kl_full: [B, T], KL(π_θ ‖ π_ref) of the distribution that o_t was
-            drawn from, over the whole vocabulary, nats. value: [B, T], V of the state before o_t.
+        logp_old, logp_ref, logp_teacher, logp_sampled: [B, T] nats. kl_full: [B, T], KL(π_θ ‖ π_ref) of the
+            distribution that o_t was drawn from, over the whole vocabulary, nats. value: [B, T], V of the state before
+            o_t.
         mismatched: [B] nats, Σ_t log(π_θ/π_ref) of another query's completion after this row's prompt.
         advantage, returns: [B, T].
-        teacher_prompt_ids, teacher_prompt_mask: as the prompts, what the teacher reads in their place, until it has.
+        teacher_prompt_ids, teacher_prompt_mask: [K, P'], what a teacher is to read in the place of the prompts, if that
+            is something else; gone once it has.
         row: [B] long, each row's number in the whole batch, so that a part can be traced back.
     """
 

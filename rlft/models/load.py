@@ -119,12 +119,14 @@ def read_adapter(key: str, model: Any, path: str, name: str, trained: bool = Fal
             raise UserError(f"{key}={path}: no {file} there")
     options: dict[str, Any] = {"adapter_name": name, "is_trainable": trained, "autocast_adapter_dtype": False}
     try:
-        if isinstance(model, PeftModel):
-            on = model.active_adapter
-            model.load_adapter(path, **options)
-            model.set_adapter(on)
-        else:
-            model = PeftModel.from_pretrained(model, path, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between transformers and peft: see `load`
+            if isinstance(model, PeftModel):
+                on = model.active_adapter
+                model.load_adapter(path, **options)
+                model.set_adapter(on)
+            else:
+                model = PeftModel.from_pretrained(model, path, **options)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(
             f"{key}={path}: {_first_line(error)}; give an adapter in PEFT format made for this model"

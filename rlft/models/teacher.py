@@ -1,4 +1,4 @@
-"""The teacher of a distillation: another model, a frozen adapter beside the trained one, or π_ref that is shown more."""
+"""The teacher of a distillation: another model, a frozen adapter beside the trained one, or π_ref shown more."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -63,8 +63,7 @@ def _refuse_other_words(source: str, tokenizer: Any, model: Any, ours: Any) -> N
         example = f", {other[0]!r} for one" if other else ""
         raise UserError(
             f"teacher.path={source}: its vocabulary of {len(theirs)} tokens is not that of the model that is trained, "
-            f"{len(words)}{example}; a teacher judges tokens, so that both must have the same: take a model of the same "
-            "family"
+            f"{len(words)}{example}; a teacher judges tokens, and both must have the same: take a model of its family"
         )
 
 
