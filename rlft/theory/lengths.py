@@ -95,7 +95,9 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
     drawn = [] if asked is not None else source.next(min(asked_for, source.rows))
     groups = [*drawn, *source.next(max(0, ROWS - len(drawn)))][:ROWS]
     prompts = [chat.prompt(group.query.messages) for group in groups]
-    taught = [chat.prompt(plan.teacher.messages(group.query)) for group in groups]
+    taught = prompts
+    if "teacher" in plan.algorithm.needs:
+        taught = [chat.prompt(plan.teacher.messages(group.query)) for group in groups]
     completions = [len(c.token_ids) for group in groups for c in group.completions]
     distinct = {(str(group.query.messages), c.token_ids) for group in drawn for c in group.completions}
     held = sum(query.answer is not None for query in source.held_out())

@@ -126,6 +126,10 @@ def test_lengths_are_read_off_the_data(tmp_path: Path) -> None:
     online = read_lengths(grpo, str(folder))
     assert online.prompt == pytest.approx(known.prompt, rel=0.05) and online.completion is None
     assert read_lengths(plan_of("recipe=grpo_gsm8k"), str(folder)) == Known()
+    taught = read_lengths(make_plan(folder, tmp_path / "run", "distill"), str(folder))
+    assert taught.prompt == online.prompt and taught.more > 5 and online.more == 0
+    low, _ = bounds(read_work(plan_of("recipe=distill_math"), 100), taught, prompt=30)
+    assert low.taught == 30 + taught.more
 
 
 def test_rows_that_differ_are_counted_in_what_training_will_draw(tmp_path: Path) -> None:
