@@ -15,6 +15,7 @@ ANNOTATIONS = {
     "steps": "step_reward",
     "kl_full": "kl_full",
     "mismatched": "mismatched",
+    "teacher": "logp_teacher",
 }
 """The batch's field that each annotation of `Algorithm.needs` fills."""
 
@@ -41,7 +42,7 @@ def make_batch(
         rewards: [B]; drawn from a normal distribution if None.
         needs: the annotations to fill: "reference" (`logp_ref`), "old" (`logp_old`), "critic" (`value`), "steps"
             (`step_reward`, and `step_end` at some trained tokens of most rows), "kl_full" (`kl_full`),
-            "mismatched" (`mismatched`, of each row).
+            "mismatched" (`mismatched`, of each row), "teacher" (`logp_teacher`).
 
     >>> make_batch(queries=2, samples=3).completion_ids.shape
     torch.Size([6, 6])

@@ -16,6 +16,7 @@ from rlft.models.critic import CRITIC, CriticRole
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
 from rlft.models.roles import FullKLRole, MismatchedRole, OldPolicyRole, Reference, ReferenceRole
+from rlft.models.teacher import Teacher, TeacherRole
 from rlft.train.loop import Learner
 from rlft.train.metrics import Tally
 from rlft.train.session import trained_parameters
@@ -71,6 +72,8 @@ def make_learner(case: Case, split: Split, passes: int) -> Learner:
         roles.append(OldPolicyRole(policy, split.tokens, algorithm.atom, processes))
     if "reference" in needs:
         roles.append(ReferenceRole(reference, split.tokens, algorithm.atom, processes))
+    if "teacher" in needs:
+        roles.append(TeacherRole(Teacher(policy), split.tokens, algorithm.atom, processes))
     if "kl_full" in needs:
         roles.append(FullKLRole(reference, split.tokens, algorithm.atom, processes))
     if "mismatched" in needs:
@@ -109,7 +112,14 @@ def make(case: Case) -> Batch:
         reward = torch.where(mixed, torch.arange(len(batch)) % 2, (batch.group == 0).long()).double()
     steps = torch.randn(batch.mask.shape, generator=generator(0, "steps"), dtype=torch.float64)
     ends = batch.attention & (torch.arange(batch.mask.shape[1]) % 2 == 1)
-    return batch.replace(reward=reward, step_reward=steps, step_end=ends)
+    batch = batch.replace(reward=reward, step_reward=steps, step_end=ends)
+    if "teacher" not in case.algorithm.needs:
+        return batch
+    shown = torch.cat([batch.prompt_ids, batch.prompt_ids.flip(1)], 1)  # a teacher reads more
+    return batch.replace(
+        teacher_prompt_ids=shown,
+        teacher_prompt_mask=torch.cat([batch.prompt_mask, torch.ones_like(batch.prompt_mask)], 1),
+    )
 
 
 @cache

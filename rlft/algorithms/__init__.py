@@ -3,6 +3,7 @@
 from rlft.algorithms.advantage import Advantage, RewardAdvantage, RowAdvantage
 from rlft.algorithms.anchored import ORPO, RPO, SimPO
 from rlft.algorithms.clip import PPOClip
+from rlft.algorithms.distill import Distill
 from rlft.algorithms.dpo import DPO, IPO, Hinge, RobustDPO
 from rlft.algorithms.formula import Formula
 from rlft.algorithms.group_advantage import GroupCentred, GroupNormalised, LeaveOneOut, MeanRatio
@@ -31,6 +32,7 @@ __all__ = [
     "SAPO",
     "Advantage",
     "ConstantLength",
+    "Distill",
     "Formula",
     "GroupCentred",
     "GroupNormalised",

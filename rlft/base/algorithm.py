@@ -29,8 +29,8 @@ class Algorithm(ABC):
     @property
     def needs(self) -> frozenset[str]:
         """The annotations that `prepare` and `coefficient` read: any of "reference" (`logp_ref`), "old" (`logp_old`
-        even where a batch gets a single optimiser step), "kl_full" (`kl_full`), "mismatched" (`mismatched`), "critic"
-        (`value`), "steps" (`step_reward`, `step_end`: from a reward that judges steps)."""
+        even where a batch gets a single optimiser step), "kl_full" (`kl_full`), "mismatched" (`mismatched`), "teacher"
+        (`logp_teacher`), "critic" (`value`), "steps" (`step_reward`, `step_end`: from a reward that judges steps)."""
         return frozenset()
 
     @property

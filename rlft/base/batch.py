@@ -25,10 +25,13 @@ class Batch:
         step_reward, step_end: [B, T], the reward given at a step's last token, and where those are (bool). What stands
             in `step_reward` elsewhere is not read.
         weight: [B, T], the normaliser.
-        logp_old, logp_ref, logp_sampled: [B, T] nats. kl_full: [B, T], KL(π_θ ‖ π_ref) of the distribution that o_t was
-            drawn from, over the whole vocabulary, nats. value: [B, T], V of the state before o_t.
+        logp_old, logp_ref, logp_teacher, logp_sampled: [B, T] nats. kl_full: [B, T], KL(π_θ ‖ π_ref) of the
+            distribution that o_t was drawn from, over the whole vocabulary, nats. value: [B, T], V of the state before
+            o_t.
         mismatched: [B] nats, Σ_t log(π_θ/π_ref) of another query's completion after this row's prompt.
         advantage, returns: [B, T].
+        teacher_prompt_ids, teacher_prompt_mask: [K, P'], what a teacher is to read in the place of the prompts, if that
+            is something else; gone once it has.
         row: [B] long, each row's number in the whole batch, so that a part can be traced back.
     """
 
@@ -45,12 +48,15 @@ class Batch:
     weight: Tensor | None = None
     logp_old: Tensor | None = None
     logp_ref: Tensor | None = None
+    logp_teacher: Tensor | None = None
     logp_sampled: Tensor | None = None
     kl_full: Tensor | None = None
     value: Tensor | None = None
     mismatched: Tensor | None = None
     advantage: Tensor | None = None
     returns: Tensor | None = None
+    teacher_prompt_ids: Tensor | None = None
+    teacher_prompt_mask: Tensor | None = None
     row: Tensor | None = None
 
     def __len__(self) -> int:
@@ -70,13 +76,12 @@ class Batch:
         used = sorted(set(owners))
         place = {owner: k for k, owner in enumerate(used)}
         width = max(1, int(self.attention[index].sum(1).max())) if len(index) else 1
-        prompt_mask = self.prompt_mask[used]
-        start = self.prompt_mask.shape[1] - (max(1, int(prompt_mask.sum(1).max())) if len(used) else 1)
         changes: dict[str, Tensor] = {
-            "prompt_ids": self.prompt_ids[used][:, start:],
-            "prompt_mask": prompt_mask[:, start:],
             "group": torch.tensor([place[owner] for owner in owners], dtype=torch.long, device=self.group.device),
+            **_prompts("prompt", self.prompt_ids[used], self.prompt_mask[used]),
         }
+        if self.teacher_prompt_ids is not None and self.teacher_prompt_mask is not None:
+            changes |= _prompts("teacher_prompt", self.teacher_prompt_ids[used], self.teacher_prompt_mask[used])
         for f in fields(self):
             value = getattr(self, f.name)
             if value is not None and f.name not in changes:
@@ -145,6 +150,12 @@ class Batch:
                 parts.append(rows)
                 count = 1
         return [self.rows(torch.tensor(part)) for part in parts]
+
+
+def _prompts(kind: str, ids: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    """Returns left-padded prompts with no more padding than they need, under their names in a batch."""
+    start = mask.shape[1] - (max(1, int(mask.sum(1).max())) if len(mask) else 1)
+    return {f"{kind}_ids": ids[:, start:], f"{kind}_mask": mask[:, start:]}
 
 
 def _positions(lengths: list[int], prompts: list[int], flat: bool) -> int:

@@ -184,13 +184,14 @@ def _machine(plan: "Plan", numbers: dict[str, float]) -> "tuple[torch.device, to
 def _work(plan: "Plan", model: "Model", dtype: "torch.dtype", device: "torch.device", on_paper: bool) -> "Work":
     """Returns what the run would do, its "auto" values resolved as it resolves them once it has its weights. How much
     memory a device on paper has free nobody knows, so that it keeps its activations unless asked not to."""
-    from rlft.theory import is_native, read_work
+    from rlft.theory import is_native, read_teacher, read_work
     from rlft.train.memory import resolve
 
     trainer = plan.trainer
     if on_paper and trainer.gradient_checkpointing == "auto":
         trainer = replace(trainer, gradient_checkpointing="off")
-    weights = model.weights * dtype.itemsize
+    teacher = read_teacher(plan.teacher, plan.model)[1] if "teacher" in plan.algorithm.needs else 0
+    weights = (model.weights + teacher) * dtype.itemsize
     tokens, recompute = resolve(trainer, plan.source, model.config, dtype, device, trainer.processes, weights)
     native = not on_paper and device.type == "cpu" and is_native(model)
     return read_work(plan, tokens, recompute, shared=native or not recompute, opens=native)

@@ -74,7 +74,8 @@ def can_merge(model: Any, adapter: str = POLICY) -> bool:
 
 def _mergeable(model: Any, adapter: str) -> list[Any]:
     """Returns the adapter's layers, or none if one of them is more than a sum onto weights of its own: a convolution, a
-    quantised layer, DoRA, a bias, a head tied to the embedding, a module trained whole."""
+    quantised layer, DoRA, a bias, a head tied to the embedding, a module trained whole. Linear layers that only another
+    adapter has are left alone."""
     from peft.tuners.lora import Linear as LoraLinear
     from peft.tuners.tuners_utils import BaseTunerLayer
     from peft.utils.other import AuxiliaryTrainingWrapper
@@ -82,10 +83,10 @@ def _mergeable(model: Any, adapter: str) -> list[Any]:
     if any(isinstance(m, AuxiliaryTrainingWrapper) for m in model.modules()):
         return []
     embedding = model.get_base_model().get_input_embeddings().weight
-    layers = [m for m in model.modules() if isinstance(m, BaseTunerLayer)]
+    tuned = (m for m in model.modules() if isinstance(m, BaseTunerLayer))
+    layers = [m for m in tuned if not isinstance(m, LoraLinear) or adapter in m.lora_A]
     plain = all(
         isinstance(layer, LoraLinear)
-        and adapter in layer.lora_A
         and adapter not in layer.lora_variant
         and not layer.lora_bias.get(adapter)
         and layer.get_base_layer().weight is not embedding

@@ -1,9 +1,11 @@
-"""The recipe's `model` node."""
+"""The recipe's nodes `model` and `teacher`."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from rlft.base.errors import UserError
+from rlft.base.types import Message, Query
 
 
 @dataclass(frozen=True)
@@ -39,3 +41,56 @@ class ModelConfig:
             raise UserError(f"model.rank={self.rank}: expected a whole number of at least 1")
         if not 0 <= self.dropout < 1:
             raise UserError(f"model.dropout={self.dropout}: expected a share from 0 to below 1")
+
+
+@dataclass(frozen=True)
+class TeacherConfig:
+    """Who the teacher of a distillation is, and what it is shown: the recipe's `teacher` node.
+
+    With `prompt` alone it is the model as the run begins, π_ref, that is shown more than the policy is.
+
+    Attributes:
+        path: another model with the same vocabulary: a hub id, a local folder, or "embedded". None: the model itself.
+        adapter_path: an adapter in PEFT format, of the model at `path` or of the model itself, which then has two.
+        prompt: what the teacher reads in the place of the last user turn, with {question} (that turn) and {answer} (the
+            reference answer) in it. None: what the policy reads.
+    """
+
+    path: str | None = None
+    adapter_path: str | None = None
+    prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.prompt is None:
+            return
+        unknown = [name for name in re.findall(r"\{(\w+)\}", self.prompt) if name not in ("question", "answer")]
+        if unknown or "{question}" not in self.prompt:
+            found = f"; {{{unknown[0]}}} is neither" if unknown else ""
+            raise UserError(
+                f"teacher.prompt={self.prompt!r}: expected a text with {{question}}, and {{answer}} if it is to see "
+                f"that, in it{found}"
+            )
+
+    def check(self) -> None:
+        """Raises UserError if there is no teacher."""
+        if self.path is None and self.adapter_path is None and self.prompt is None:
+            raise UserError(
+                "the algorithm needs a teacher: type teacher.path=FOLDER_OR_HUB_ID (another model), "
+                "teacher.adapter_path=RUN_DIR/adapter (the same model, trained), or "
+                "'teacher.prompt=\"{question} The answer is {answer}.\"' (the same model, shown more)"
+            )
+
+    def messages(self, query: Query) -> tuple[Message, ...]:
+        """Returns the conversation that the teacher reads. Raises UserError if it is to see an answer that there is
+        not."""
+        if self.prompt is None:
+            return query.messages
+        if "{answer}" in self.prompt and query.answer is None:
+            raise UserError(
+                f"teacher.prompt={self.prompt!r}: query {query.id} has no reference answer; the data needs a column "
+                "`answer`, or the prompt no {answer}"
+            )
+        *before, last = query.messages
+        words = {"question": last["content"], "answer": query.answer or ""}
+        text = re.sub(r"\{(question|answer)\}", lambda match: words[match[1]], self.prompt)
+        return (*before, {**last, "content": text})

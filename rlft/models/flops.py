@@ -41,8 +41,8 @@ class Shape:
     whole: bool
 
     @classmethod
-    def of(cls, model: Any) -> "Shape":
-        """Returns the shape of a causal language model, bare or with PEFT adapters (of which the policy's is meant)."""
+    def of(cls, model: Any, adapter: str = POLICY) -> "Shape":
+        """Returns the shape of a causal language model, bare or with PEFT adapters, of which the named one is meant."""
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         config = base.config.get_text_config()
         named = dict(base.named_parameters())
@@ -53,7 +53,7 @@ class Shape:
             for name, p in named.items()
             if p.ndim > 1 and id(p) not in tables and "lora_" not in name
         )
-        adapters = {name: p for name, p in named.items() if f".{POLICY}." in name and "lora_" in name}
+        adapters = {name: p for name, p in named.items() if f".{adapter}." in name and "lora_" in name}
         pairs = [(p, named[n.replace("lora_A", "lora_B")]) for n, p in adapters.items() if "lora_A" in n]
         heads = config.num_attention_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
@@ -149,6 +149,7 @@ class Way:
         shared: whether training runs each prompt once for its group, or once for each completion.
         opens: whether what all prompts begin with is run once for those that go through the model together.
         at_once: positions that do. processes: that share a batch.
+        teacher: the shape of the teacher, where it is not the policy without its adapter.
     """
 
     recompute: bool = False
@@ -156,6 +157,7 @@ class Way:
     opens: bool = False
     at_once: int = 1
     processes: int = 1
+    teacher: Shape | None = None
 
     def read(self, batch: Batch, learns: bool = False) -> Tokens:
         """Returns what a batch's scoring reads, or where it `learns` what training on it does."""
@@ -182,9 +184,10 @@ def step_flops(
     epochs: float,
     recompute: bool = False,
     learnt: Tokens | None = None,
+    teacher: Shape | None = None,
 ) -> dict[str, float]:
     """Returns the FLOPs of one batch by part: those of the roles there are ("old", "reference", "kl_full",
-    "mismatched", "critic"), "forward" and "backward".
+    "mismatched", "teacher", "critic"), "forward" and "backward".
 
     Args:
         shape: of the policy. Of a reference the adapter is off; a critic has one of the policy's shape and no
@@ -195,6 +198,7 @@ def step_flops(
         recompute: whether backward runs the blocks forward once more. A critic beside fully trained weights is a model
             of its own, which does not.
         learnt: what a critic then learns from, if not `scored` as it is.
+        teacher: its shape, None where it is that of the policy with the adapter off.
     """
     parts: dict[str, float] = {}
     if "old" in scored:
@@ -204,6 +208,8 @@ def step_flops(
     for role in ("kl_full", "mismatched"):  # both models run
         if role in scored:
             parts[role] = shape.forward(scored[role]) + shape.forward(scored[role], adapter=False)
+    if "teacher" in scored:
+        parts["teacher"] = (teacher or shape).forward(scored["teacher"], adapter=teacher is not None)
     if "critic" in scored:
         again = recompute and not shape.whole
         learnt = learnt if learnt is not None and again else scored["critic"]

@@ -16,8 +16,9 @@ from rlft.models.config import ModelConfig
 from rlft.models.dtype import resolve_dtype
 from rlft.models.embedded import embedded_model
 
-POLICY, REFERENCE = "default", "reference"
-"""Names of the trained adapter and of the frozen copy that a run starting from an existing adapter refers to."""
+POLICY, REFERENCE, TEACHER = "default", "reference", "teacher"
+"""Names of the trained adapter, of the frozen copy that a run starting from an existing adapter refers to, and of the
+frozen one that it is taught by."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +45,11 @@ def load(
     config: ModelConfig, seed: int, device: torch.device, say: Callable[[str], None], trust_remote_code: bool = False
 ) -> Loaded:
     """Loads model and tokenizer and adds the adapter. Raises UserError naming `model.path` if it cannot be found."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-    from transformers.utils import logging
+    from transformers import GenerationConfig
 
     source = embedded_model(config.hub_id, say) if config.path == "embedded" else config.path
-    logging.disable_progress_bar()  # loading takes less time than its bar does to read
     dtype = resolve_dtype(config.dtype, device)
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": config.revision}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
-    except (OSError, ValueError) as error:
-        raise UserError(f"model.path={source}: {_first_line(error)}; give a local folder or a hub id") from error
-    for parameter in model.parameters():
-        parameter.data = parameter.data.clone()  # or the file stays mapped, beside whatever replaces a weight
+    tokenizer, model = read_model("model.path", source, dtype, config.revision, trust_remote_code)
     if config.chat_template:
         tokenizer.chat_template = _read_template(config.chat_template)
     generation: GenerationConfig = model.generation_config
@@ -71,6 +63,26 @@ def load(
     return Loaded(model, chat, dtype, source, base_hash, tensors_hash(trained))
 
 
+def read_model(
+    key: str, source: str, dtype: torch.dtype, revision: str | None, trust_remote_code: bool
+) -> tuple[Any, Any]:
+    """Returns the tokenizer and the bare model of a folder or hub id. Raises UserError, by its key in the recipe, if
+    there is none."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # loading takes less time than its bar does to read
+    options: dict[str, Any] = {"trust_remote_code": trust_remote_code, "revision": revision}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        model: Any = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{key}={source}: {_first_line(error)}; give a local folder or a hub id") from error
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()  # or the file stays mapped, beside whatever replaces a weight
+    return tokenizer, model
+
+
 def add_adapter(model: Any, config: ModelConfig, seed: int) -> Any:
     """Returns the model with a trainable adapter, drawn anew or read from a folder, or with all weights trainable."""
     if config.adapter == "none":
@@ -79,32 +91,47 @@ def add_adapter(model: Any, config: ModelConfig, seed: int) -> Any:
         return model.requires_grad_(True)
     torch.manual_seed(derive_seed(seed, "adapter"))  # before the adapter is drawn, or the seed would not fix it
     model = _read_adapter(model, config.adapter_path) if config.adapter_path else _new_adapter(model, config)
+    return _in_its_dtype(model)
+
+
+def _in_its_dtype(model: Any) -> Any:
+    """Adapters compute in the model's dtype; `rlft.models.optimizer` keeps float32 copies of the trained one."""
     dtype = next(p.dtype for p in model.parameters() if p.is_floating_point())
     for name, parameter in model.named_parameters():
         if "lora_" in name:
-            # Adapters compute in the model's dtype; `rlft.models.optimizer` keeps float32 copies of them.
             parameter.data = parameter.data.to(dtype)
     return model
 
 
 def _read_adapter(model: Any, path: str) -> Any:
     """The adapter to go on with, and a frozen copy of it."""
+    model = read_adapter("model.adapter_path", model, path, POLICY, trained=True)
+    return read_adapter("model.adapter_path", model, path, REFERENCE)
+
+
+def read_adapter(key: str, model: Any, path: str, name: str, trained: bool = False) -> Any:
+    """Returns the model with a further adapter in PEFT format, frozen unless it is to be `trained`; which one is on
+    stays as it was. Raises UserError, by its key in the recipe, if it cannot be read or is another model's."""
     from peft import PeftModel
 
     for file in ("adapter_config.json", "adapter_model.safetensors"):  # pickled weights are not read
         if not (Path(path) / file).is_file():
-            raise UserError(f"model.adapter_path={path}: no {file} there")
+            raise UserError(f"{key}={path}: no {file} there")
+    options: dict[str, Any] = {"adapter_name": name, "is_trainable": trained, "autocast_adapter_dtype": False}
     try:
-        model = PeftModel.from_pretrained(
-            model, path, adapter_name=POLICY, is_trainable=True, autocast_adapter_dtype=False
-        )
-        model.load_adapter(path, REFERENCE, is_trainable=False, autocast_adapter_dtype=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # between transformers and peft: see `load`
+            if isinstance(model, PeftModel):
+                on = model.active_adapter
+                model.load_adapter(path, **options)
+                model.set_adapter(on)
+            else:
+                model = PeftModel.from_pretrained(model, path, **options)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise UserError(
-            f"model.adapter_path={path}: {_first_line(error)}; give an adapter in PEFT format made for this model"
+            f"{key}={path}: {_first_line(error)}; give an adapter in PEFT format made for this model"
         ) from error
-    model.set_adapter(POLICY)
-    return model
+    return _in_its_dtype(model)
 
 
 def _new_adapter(model: Any, config: ModelConfig) -> Any:

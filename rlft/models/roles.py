@@ -16,20 +16,21 @@ from rlft.models.adapter import has_adapter, only
 from rlft.models.load import REFERENCE
 from rlft.models.policy import CHUNK_NUMBERS, Policy
 from rlft.models.row_cache import RowCache
+from rlft.models.sampler import ReferenceModel
 
 
 class Reference:
-    """π_ref: the model without its adapter; the frozen copy of an adapter that the run went on from; or, where all
-    weights are trained, a frozen copy of the model.
+    """π_ref: the model without its adapter; the frozen copy of an adapter that the run went on from (or another frozen
+    one, by its name); or, where all weights are trained, a frozen copy of the model.
 
     The copy costs a second model, and is made only with `keep`: without it π_ref can be asked for before the first
     optimiser step, when it is the model itself.
     """
 
-    def __init__(self, policy: Policy, keep: bool = True):
+    def __init__(self, policy: Policy, keep: bool = True, adapter: str = REFERENCE):
         self.policy = policy
         self._copy: Policy | None = None
-        self._adapter = REFERENCE if has_adapter(policy.model) and REFERENCE in policy.model.peft_config else None
+        self._adapter = adapter if has_adapter(policy.model) and adapter in policy.model.peft_config else None
         if keep and not has_adapter(policy.model):
             self._copy = copy.deepcopy(policy).requires_grad_(False)
 
@@ -77,7 +78,7 @@ class ReferenceRole(Role):
     """
 
     def __init__(
-        self, reference: Reference, tokens: int, atom: Atom, processes: Processes, cache: RowCache | None = None
+        self, reference: ReferenceModel, tokens: int, atom: Atom, processes: Processes, cache: RowCache | None = None
     ):
         self.atom: Atom = atom
         self.reference, self.tokens, self.processes = reference, tokens, processes
@@ -86,10 +87,14 @@ class ReferenceRole(Role):
 
     def annotate(self, batch: Batch) -> Batch:
         """Returns the batch with log π_ref [B, T]."""
+        return batch.replace(logp_ref=self.score(batch))
+
+    def score(self, batch: Batch) -> Tensor:
+        """Returns log π_ref [B, T], nats."""
         run = self._ran = batch if self.cache is None else self.cache.missing(batch)
         with self.reference.active() as policy:
             logp = score_rows(policy, run, self.tokens, self.atom, self.processes)
-        return batch.replace(logp_ref=logp if self.cache is None else self.cache.complete(batch, run, logp))
+        return logp if self.cache is None else self.cache.complete(batch, run, logp)
 
     def ran(self, batch: Batch) -> Batch:
         """Returns the rows that the cache did not hold."""

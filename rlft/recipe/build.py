@@ -44,6 +44,7 @@ def build(config: dict[str, Any], run_dir: Path, plugins: Sequence[str] = ()) ->
         model=_construct(nodes["model"], "model"),
         trainer=_construct(nodes["trainer"], "trainer"),
         rollout=_construct(nodes["rollout"], "rollout"),
+        teacher=_construct(nodes["teacher"], "teacher"),
         budget=_construct(nodes["budget"], "budget"),
         seed=nodes["seed"],
         run_dir=run_dir,

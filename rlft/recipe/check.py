@@ -9,7 +9,7 @@ from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from typing import Any
 
 from rlft.base import Algorithm, Curriculum, DataSource, RewardFunction, UserError
-from rlft.models.config import ModelConfig
+from rlft.models.config import ModelConfig, TeacherConfig
 from rlft.models.rollout import Rollout
 from rlft.recipe.suggest import unknown_field, unknown_root_key
 from rlft.recipe.trust import load_class
@@ -25,12 +25,14 @@ BASES: dict[str, type] = {
     "algorithm": Algorithm,
     "model": ModelConfig,
     "rollout": Rollout,
+    "teacher": TeacherConfig,
     "trainer": TrainerConfig,
     "budget": Budget,
 }
 BEFORE: dict[str, Any] = {
     "rollout": {"_target_": "rlft.models.Native"},
     "curriculum": {"_target_": "rlft.data.NoCurriculum"},
+    "teacher": {"_target_": "rlft.models.TeacherConfig", **{field.name: None for field in fields(TeacherConfig)}},
     "budget": {"_target_": "rlft.train.Budget", **{field.name: None for field in fields(Budget)}},
 }
 """What a recipe has for a node that it was frozen without: what there was before there was a choice."""

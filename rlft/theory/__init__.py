@@ -7,7 +7,7 @@ from rlft.theory.growth import Growth, growth
 from rlft.theory.lengths import Lengths, bounds, read_lengths
 from rlft.theory.live import Live
 from rlft.theory.measured import Measured, read_run
-from rlft.theory.model import Model, is_native, read_model
+from rlft.theory.model import Model, is_native, read_model, read_teacher
 from rlft.theory.page import Case
 from rlft.theory.seconds import Device, Rates
 from rlft.theory.work import Work, read_work
@@ -32,6 +32,7 @@ __all__ = [
     "read_lengths",
     "read_model",
     "read_run",
+    "read_teacher",
     "read_work",
     "steps_bought",
 ]

@@ -32,7 +32,8 @@ class Passes:
     """What goes through the model in one step, and what is sampled in the whole run.
 
     Attributes:
-        scored: tokens of a batch. learnt: the same where a gradient is wanted: prompts may run once a completion then.
+        scored: tokens of a batch. taught: the same as a teacher reads them.
+        learnt: the same where a gradient is wanted: prompts may run once a completion then.
         trained: those of its rows whose coefficient is not zero everywhere, likewise.
         live: the share of such rows. new: that of rows which the reference has not scored before.
         whole: positions of `scored` if every prompt ran whole.
@@ -41,6 +42,7 @@ class Passes:
     """
 
     scored: Tokens
+    taught: Tokens
     learnt: Tokens
     trained: Tokens
     live: float
@@ -51,8 +53,12 @@ class Passes:
     judged: Tokens
 
     def share(self, role: str) -> float:
-        """Returns the share of `scored` that a role runs."""
-        return self.new if role == "reference" else 1.0
+        """Returns the share of a batch's rows that a role runs."""
+        return self.new if role in ("reference", "teacher") else 1.0
+
+    def read(self, role: str) -> Tokens:
+        """Returns what a role runs of a batch."""
+        return (self.taught if role == "teacher" else self.scored) * self.share(role)
 
 
 def passes(work: Work, lengths: Lengths) -> Passes:
@@ -69,12 +75,13 @@ def passes(work: Work, lengths: Lengths) -> Passes:
     )
     alone = Tokens.of_group(lengths.prompt + lengths.sampled, 0, 0)
 
-    def read(rows: float, queries: float, shared: bool = True) -> Tokens:
-        tokens = Tokens.of_group(lengths.prompt, lengths.completion, rows, shared) * queries
+    def read(rows: float, queries: float, shared: bool = True, prompt: float | None = None) -> Tokens:
+        tokens = Tokens.of_group(prompt or lengths.prompt, lengths.completion, rows, shared) * queries
         return work.way.opened(tokens, lengths.opening, queries)
 
     return Passes(
         scored=read(work.rows, work.queries),
+        taught=read(work.rows, work.queries, prompt=lengths.taught),
         learnt=read(work.rows, work.queries, work.shared),
         trained=read(each, work.queries * groups, work.shared),
         whole=Tokens.of_group(lengths.prompt, lengths.completion, work.rows).positions * work.queries,
@@ -118,8 +125,8 @@ def live_shares(work: Work, lengths: Lengths) -> tuple[float, float]:
 def run_flops(work: Work, shape: Shape, lengths: Lengths) -> dict[str, float]:
     """Returns the FLOPs of a run by part: "rollout", "reward", the roles there are, "forward" and "backward"."""
     p = passes(work, lengths)
-    scored = {role: p.scored * p.share(role) for role in work.roles}
-    step = step_flops(shape, scored, p.trained, work.epochs, work.recompute, p.learnt)
+    scored = {role: p.read(role) for role in work.roles}
+    step = step_flops(shape, scored, p.trained, work.epochs, work.recompute, p.learnt, work.teacher)
     often = dict.fromkeys(step, work.steps) | dict.fromkeys(("forward", "backward"), work.steps - work.frozen)
     return {
         "rollout": sampling_flops(shape, p.rollout.tokens, p.merges),

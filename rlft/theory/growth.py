@@ -63,7 +63,8 @@ def leading_term(work: Work, shape: Shape, lengths: Lengths) -> str:
     weight and one token."""
     one = Tokens(positions=1)
     unit = Shape(body=1, head=0, adapter=0, merge=0, attention=0, whole=shape.whole)
-    step = step_flops(unit, dict.fromkeys(work.roles, one), one, work.epochs, work.recompute)
+    teacher = work.teacher and replace(unit, body=work.teacher.body / shape.body)
+    step = step_flops(unit, dict.fromkeys(work.roles, one), one, work.epochs, work.recompute, teacher=teacher)
     all_rows = _tokens(work.rows)
     run = passes(work, lengths)
     trained = _tokens(work.rows, "" if run.live == 1 else "a·", work.shared)

@@ -29,7 +29,7 @@ class Lengths:
         acceptance: share of right completions. all_right, all_wrong: shares of such groups, None if not known.
         questions: held out and asked. pool: queries sampled from once.
         distinct: rows among those trained that differ; None where each is taken to.
-        opening: what all prompts begin with.
+        opening: what all prompts begin with. taught: of a query as a teacher reads it, None where it reads the prompt.
     """
 
     prompt: float
@@ -44,6 +44,7 @@ class Lengths:
     all_wrong: float | None = None
     distinct: float | None = None
     opening: float = 0
+    taught: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Known:
     Attributes:
         prompt, completion: mean lengths, tokens. questions: held out that have an answer. rows: in an epoch.
         distinct: recorded completions that differ, of those that training draws. opening: what all prompts begin with,
-            tokens.
+            tokens. more: what a teacher's prompt has beyond the others, on average.
     """
 
     prompt: float | None = None
@@ -62,6 +63,7 @@ class Known:
     rows: int | None = None
     distinct: int | None = None
     opening: int = 0
+    more: float = 0
 
 
 def read_lengths(plan: "Plan", tokenizer: str) -> Known:
@@ -93,6 +95,9 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
     drawn = [] if asked is not None else source.next(min(asked_for, source.rows))
     groups = [*drawn, *source.next(max(0, ROWS - len(drawn)))][:ROWS]
     prompts = [chat.prompt(group.query.messages) for group in groups]
+    taught = prompts
+    if "teacher" in plan.algorithm.needs:
+        taught = [chat.prompt(plan.teacher.messages(group.query)) for group in groups]
     completions = [len(c.token_ids) for group in groups for c in group.completions]
     distinct = {(str(group.query.messages), c.token_ids) for group in drawn for c in group.completions}
     held = sum(query.answer is not None for query in source.held_out())
@@ -103,6 +108,7 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
         rows=source.rows if counted else None,
         distinct=len(distinct) if counted and distinct else None,
         opening=opening(prompts),
+        more=fmean(map(len, taught)) - fmean(map(len, prompts)),
     )
 
 
@@ -145,6 +151,7 @@ def bounds(
             pool=pool,
             distinct=_distinct(work, known, pool, low),
             opening=min(known.opening, asked - 1),
+            taught=asked + known.more if known.more else None,
         )
 
     return one(True), one(False)

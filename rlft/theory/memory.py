@@ -44,6 +44,9 @@ def run_memory(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu
     }
     if shape.whole and work.roles & READ_REFERENCE:
         parts["reference copy"] = float(model.weights * itemsize)
+    if "teacher" in work.roles:
+        copied = model.weights if shape.whole and work.teacher is None else 0  # of what the run began as
+        parts["teacher"] = float((work.teacher_weights + copied) * itemsize)
     if "critic" in work.roles:
         parts["critic"] = float(_trained(critic, itemsize, own=False))
     sampling = _sampling(work, model, lengths, itemsize, on_cpu)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from rlft.base import UserError
-from rlft.models.config import ModelConfig
+from rlft.models.config import ModelConfig, TeacherConfig
 from rlft.models.embedded import embedded_model
 from rlft.models.flops import Shape
 from rlft.models.load import add_adapter
@@ -43,8 +43,9 @@ class Model:
     config: Any
 
 
-def read_model(settings: ModelConfig, trust_remote_code: bool = False) -> Model:
-    """Returns the sizes of the recipe's model; of a model on the hub only config.json is fetched.
+def read_model(settings: ModelConfig, trust_remote_code: bool = False, node: str = "model") -> Model:
+    """Returns the sizes of the recipe's model, or of that of another `node`; of a model on the hub only config.json is
+    fetched.
 
     Raises:
         UserError: there is no such model, or it is no causal language model.
@@ -55,12 +56,12 @@ def read_model(settings: ModelConfig, trust_remote_code: bool = False) -> Model:
     try:
         config = AutoConfig.from_pretrained(source, revision=settings.revision, trust_remote_code=trust_remote_code)
         if settings.adapter_path:
-            settings = _as_adapted(settings, Path(settings.adapter_path))
+            settings = _as_adapted(settings, Path(settings.adapter_path), node)
         model = build(config, settings, "meta", trust_remote_code=trust_remote_code)
     except (OSError, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"model.path={source}: {reason}; give a local folder with a config.json, or a hub id"
+            f"{node}.path={source}: {reason}; give a local folder with a config.json, or a hub id"
         ) from error
     base = model.get_base_model() if hasattr(model, "get_base_model") else model
     text = config.get_text_config()
@@ -99,6 +100,22 @@ def build(
         return add_adapter(model, settings, seed=0)
 
 
+def read_teacher(config: TeacherConfig, settings: ModelConfig) -> tuple[Shape | None, int]:
+    """Returns a teacher's shape, None where it is the recipe's model with the adapter off, and how many weights it has
+    beside that model's.
+
+    Raises:
+        UserError: there is no such model or adapter.
+    """
+    if config.path is None and config.adapter_path is None:
+        return None, 0
+    kind = "none" if config.adapter_path is None else "lora"
+    own = replace(settings, path=config.path or settings.path, adapter=kind, adapter_path=config.adapter_path)
+    read = read_model(replace(own, revision=None) if config.path else own, node="teacher")
+    apart = config.path is not None or settings.adapter == "none"
+    return read.shape, read.shape.adapter + (read.weights if apart else 0)
+
+
 def is_native(model: Model) -> bool:
     """Returns whether a model runs natively on the CPU; one layer of it is looked at, whose weights are never read."""
     config = copy.deepcopy(model.config)
@@ -129,11 +146,11 @@ def reward_shape(path: str) -> Shape:
         raise UserError(f"reward.path={path}: {reason}; give a folder with a config.json, or a hub id") from error
 
 
-def _as_adapted(settings: ModelConfig, folder: Path) -> ModelConfig:
+def _as_adapted(settings: ModelConfig, folder: Path, node: str) -> ModelConfig:
     """Returns the settings with rank and modules of an adapter in PEFT format."""
     file = folder / "adapter_config.json"
     if not file.is_file():
-        raise UserError(f"model.adapter_path={folder}: no adapter_config.json there")
+        raise UserError(f"{node}.adapter_path={folder}: no adapter_config.json there")
     read = json.loads(file.read_text(encoding="utf-8"))
     return replace(settings, rank=read["r"], target_modules=read["target_modules"], adapter_path=None)
 

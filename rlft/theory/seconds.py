@@ -54,6 +54,11 @@ class Rates:
         parts["reward"] = self.score(p.judged.positions / work.processes) * _ratio(work, model.shape)
         scoring = steps * (self.score(p.scored.positions, split * work.processes) + p.scored.scored * self.head)
         parts |= {role: scoring * p.share(role) for role in ("old", "reference") if role in work.roles}
+        if "teacher" in work.roles:
+            read = p.read("teacher")
+            size = work.teacher.body / model.shape.body if work.teacher else 1.0
+            one = self.score(read.positions, split * work.processes) + read.scored * self.head
+            parts["teacher"] = steps * one * size
         parts |= {role: 2 * scoring for role in ("kl_full", "mismatched") if role in work.roles}
         if "critic" in work.roles:
             learnt = p.scored if model.shape.whole else p.learnt  # beside trained weights it is a model of its own

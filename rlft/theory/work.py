@@ -9,7 +9,7 @@ from rlft.data.curriculum.graded import Graded
 from rlft.models.flops import Shape, Way
 from rlft.rewards import Combine, ProcessModel, RewardModel, Stepped
 from rlft.theory.live import Live
-from rlft.theory.model import reward_shape
+from rlft.theory.model import read_teacher, reward_shape
 
 if TYPE_CHECKING:
     from rlft.train.plan import Plan
@@ -30,12 +30,13 @@ class Work:
         kept: which groups training sees: "all" that were sampled or recorded, or of "right" rows or of "pairs" only.
         most: rows of a query that are kept at most, of those sampled once.
         live: which rows move the policy.
-        roles: "old", "reference", "kl_full", "mismatched" and "critic", as far as there are any.
+        roles: "old", "reference", "kl_full", "mismatched", "teacher" and "critic", as far as there are any.
         epochs, mini_batches: passes over a batch, and optimiser steps in each. frozen: steps in which only roles learn.
         tokens: positions that go through the model at once.
         max_prompt, max_completion: limits, tokens.
         questions: asked in an evaluation. evaluations: the token limit of each.
         judges: shapes of the reward models.
+        teacher: shape of the teacher, None where it is π_ref. teacher_weights: those that it has of its own.
         processes: that share the work.
         recompute: whether backward runs each block forward once more. shared: whether training runs each prompt once
             for its group, or once for each completion. opens: whether what all prompts begin with is run once.
@@ -66,11 +67,13 @@ class Work:
     recompute: bool = False
     shared: bool = True
     opens: bool = False
+    teacher: Shape | None = None
+    teacher_weights: int = 0
 
     @property
     def way(self) -> Way:
         """How batches go through the model."""
-        return Way(self.recompute, self.shared, self.opens, self.tokens, self.processes)
+        return Way(self.recompute, self.shared, self.opens, self.tokens, self.processes, self.teacher)
 
 
 def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool = True, opens: bool = False) -> Work:
@@ -83,7 +86,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         shared, opens: see Work.
 
     Raises:
-        UserError: a reward model that cannot be found.
+        UserError: a reward model or a teacher that cannot be found.
     """
     trainer, source = plan.trainer, plan.source
     curriculum = plan.curriculum if isinstance(plan.curriculum, Graded) else None
@@ -91,6 +94,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
     limit = int(getattr(source, "max_completion_tokens", trainer.eval_long_tokens))
     between = trainer.steps // trainer.eval_every if trainer.eval_every else 0
     needs = plan.algorithm.needs | ({"old"} if trainer.epochs * trainer.mini_batches > 1 else set[str]())
+    teacher, own = read_teacher(plan.teacher, plan.model) if "teacher" in needs else (None, 0)
     return Work(
         method=plan.method,
         steps=min(trainer.steps, trainer.stop_after or trainer.steps),
@@ -117,6 +121,8 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         recompute=recompute,
         shared=shared,
         opens=opens,
+        teacher=teacher,
+        teacher_weights=own,
     )
 
 

@@ -79,7 +79,7 @@ class Bill:
         self.reference_rows += sum(len(rows) for role, rows in ran.items() if role in READ_REFERENCE)
         scored = {role: way.read(rows) for role, rows in ran.items()}
         learnt = way.read(batch, learns=True)
-        self._add(step_flops(shape, scored, trained, epochs, way.recompute, learnt))
+        self._add(step_flops(shape, scored, trained, epochs, way.recompute, learnt, way.teacher))
 
     def sampling(self, generated: int, prefilled: int, batch: Batch, shape: Shape, way: Way) -> None:
         """Brings the sampled tokens and their prompts' up to totals and adds the FLOPs of what is new. New completions

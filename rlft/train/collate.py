@@ -5,21 +5,20 @@ from torch import Tensor
 
 from rlft.base import Batch, Chat, Group
 from rlft.base.types import Completion
+from rlft.models.config import TeacherConfig
 from rlft.train.steps import step_rewards
 
 
-def collate(groups: list[Group], chat: Chat, dtype: torch.dtype) -> Batch:
-    """Returns the scored groups as a batch on the CPU; rewards and log-probabilities are of `dtype`."""
-    prompts = [chat.prompt(g.query.messages) for g in groups]
+def collate(groups: list[Group], chat: Chat, dtype: torch.dtype, teacher: TeacherConfig | None = None) -> Batch:
+    """Returns the scored groups as a batch on the CPU; rewards and log-probabilities are of `dtype`. A `teacher` that
+    reads prompts of its own gets them."""
+    prompt_ids, prompt_mask = _left_padded([chat.prompt(g.query.messages) for g in groups])
+    read, seen = None, None
+    if teacher is not None and teacher.prompt is not None:
+        read, seen = _left_padded([chat.prompt(teacher.messages(g.query)) for g in groups])
     rows = [(k, c) for k, g in enumerate(groups) for c in g.completions]
     rewards = [r for g in groups for r in g.rewards]
     width = max(1, *(len(c.token_ids) for _, c in rows))
-    depth = max(1, *(len(p) for p in prompts))
-    prompt_ids = torch.zeros(len(prompts), depth, dtype=torch.long)
-    prompt_mask = torch.zeros(len(prompts), depth, dtype=torch.bool)
-    for k, prompt in enumerate(prompts):
-        prompt_ids[k, depth - len(prompt) :] = torch.tensor(prompt)
-        prompt_mask[k, depth - len(prompt) :] = True
     completions = [c for _, c in rows]
     attention = _padded([[True] * len(c.token_ids) for c in completions], width, torch.bool)
     sampled = None
@@ -42,8 +41,21 @@ def collate(groups: list[Group], chat: Chat, dtype: torch.dtype) -> Batch:
         step_reward=step_reward,
         step_end=step_end,
         logp_sampled=sampled,
+        teacher_prompt_ids=read,
+        teacher_prompt_mask=seen,
         row=torch.arange(len(rows)),
     )
+
+
+def _left_padded(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
+    """Returns tokens and mask [K, P]."""
+    depth = max(1, *(len(prompt) for prompt in prompts))
+    ids = torch.zeros(len(prompts), depth, dtype=torch.long)
+    mask = torch.zeros(len(prompts), depth, dtype=torch.bool)
+    for k, prompt in enumerate(prompts):
+        ids[k, depth - len(prompt) :] = torch.tensor(prompt)
+        mask[k, depth - len(prompt) :] = True
+    return ids, mask
 
 
 def _trained(completion: Completion) -> list[bool]:

@@ -14,6 +14,7 @@ KEYS = (
     "reward/mean",
     "reward/std",
     "kl",
+    "kl_teacher",
     "entropy",
     "ratio/clip_low",
     "ratio/clip_high",
@@ -64,14 +65,16 @@ LARGEST = 300.0  # nats, of a completion's log-ratio: its square stays a number
 class Tally:
     """Adds up, over the micro-batches of all processes, what the coefficient did to the trained tokens."""
 
-    NAMES = ("tokens", "run", "abs", "positive", "negative", "entropy", "kl", "low", "high", "gap", "mismatch", "cut",
-             "rows", "rho", "rho_squared")  # fmt: skip
+    NAMES = (
+        *("tokens", "run", "abs", "positive", "negative", "entropy", "kl", "kl_teacher", "low", "high", "gap"),
+        *("mismatch", "cut", "rows", "rho", "rho_squared"),
+    )
 
     def __init__(self, clip_range: tuple[float, float] | None):
         self.clip_range = clip_range
         self.sums = torch.zeros(len(self.NAMES), dtype=torch.float64)
         self.ratio_min, self.ratio_max = float("inf"), float("-inf")
-        self.has_kl = self.has_gap = self.has_mismatch = False
+        self.has_kl = self.has_teacher = self.has_gap = self.has_mismatch = False
 
     def add(
         self, micro: Batch, logp: Tensor, entropy: Tensor, gc: Tensor, mismatch: tuple[Tensor, Tensor] | None = None
@@ -91,6 +94,9 @@ class Tally:
             self.has_kl = True
             log_ratio = (micro.logp_ref - logp)[mask]
             values["kl"] = float((log_ratio.exp() - log_ratio - 1).sum())
+        if micro.logp_teacher is not None:
+            self.has_teacher = True
+            values["kl_teacher"] = float((logp - micro.logp_teacher)[mask].sum())
         if micro.logp_sampled is not None:
             self.has_gap = True
             values["gap"] = float((micro.logp_sampled - logp)[mask].abs().sum())
@@ -116,8 +122,9 @@ class Tally:
 
     def metrics(self, processes: Processes) -> dict[str, float | None]:
         """Returns the means: of the coefficient over all trained tokens, of all else over those that were run. The KL
-        is the k3 estimate, π_θ‖π_ref, nats a token. `ess` is Kish's effective sample size (Σρ)²/Σρ² of the completions'
-        own weights ρ = π_θ/π_old, over how many there are: 1 where samples are π_θ's."""
+        is the k3 estimate, π_θ‖π_ref, that to a teacher the mean log-ratio (k1), both nats a token. `ess` is Kish's
+        effective sample size (Σρ)²/Σρ² of the completions' own weights ρ = π_θ/π_old, over how many there are: 1 where
+        samples are π_θ's."""
         processes.add([self.sums])
         extremes = processes.gather([(self.ratio_min, self.ratio_max)])
         lowest, highest = min(low for low, _ in extremes), max(high for _, high in extremes)
@@ -131,6 +138,7 @@ class Tally:
             "gc/share_zero": 1 - (total["positive"] + total["negative"]) / n,
             "entropy": total["entropy"] / run if total["run"] else None,
             "kl": total["kl"] / run if self.has_kl else None,
+            "kl_teacher": total["kl_teacher"] / run if self.has_teacher else None,
             "sampler_gap": total["gap"] / run if self.has_gap else None,
             "mismatch/mean": total["mismatch"] / run if self.has_mismatch else None,
             "mismatch/cut_share": total["cut"] / run if self.has_mismatch else None,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rlft.base import Algorithm, Curriculum, DataSource, RewardFunction, UserError
-from rlft.models.config import ModelConfig
+from rlft.models.config import ModelConfig, TeacherConfig
 from rlft.models.rollout import Rollout
 from rlft.testing import ANNOTATIONS
 from rlft.train.budget import Budget
@@ -19,7 +19,7 @@ class Plan:
     Attributes:
         source, reward, algorithm: the triple.
         curriculum: which of the source's questions come next.
-        model, trainer: settings of the model and of the loop.
+        model, trainer: settings of the model and of the loop. teacher: who teaches, if the algorithm asks for one.
         rollout: who draws completions.
         budget: what the run may spend.
         seed: fixes every draw.
@@ -35,6 +35,7 @@ class Plan:
     model: ModelConfig
     trainer: TrainerConfig
     rollout: Rollout
+    teacher: TeacherConfig
     budget: Budget
     seed: int
     run_dir: Path
@@ -59,6 +60,8 @@ class Plan:
                 f"trainer.prompts_per_step={self.trainer.prompts_per_step}: algorithm {self.method} compares "
                 "completions with those of other questions; type trainer.prompts_per_step=2 or more"
             )
+        if "teacher" in self.algorithm.needs:
+            self.teacher.check()
         if "steps" in self.algorithm.needs and not self.reward.stepwise:
             raise UserError(
                 f"algorithm {self.method} needs rewards of steps, and the reward {self.reward.name} judges none; "

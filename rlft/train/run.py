@@ -16,7 +16,6 @@ from rich.console import Console
 from rlft.base import Group, RunError
 from rlft.train import checkpoint, run_dir
 from rlft.train.bill import Bill, spent_before
-from rlft.train.collate import collate
 from rlft.train.examination import Examination
 from rlft.train.memory import give_back_memory, is_out_of_memory, out_of_memory_advice
 from rlft.train.metrics import group_metrics, line, peak_memory
@@ -167,7 +166,7 @@ class _Run:
         source.observe(groups)
         groups = self.plan.reward.finish(groups)
         marks.append(time.perf_counter())
-        batch = session.learner.annotate(collate(groups, session.loaded.chat, session.policy.score_dtype))
+        batch = session.learner.annotate(session.collate(groups))
         marks.append(time.perf_counter())
         learning_rate = session.learner.scheduler.get_last_lr()[0]
         frozen = step < trainer.critic_warmup_steps

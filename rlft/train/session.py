@@ -23,8 +23,10 @@ from rlft.models.policy import Policy
 from rlft.models.roles import FullKLRole, MismatchedRole, OldPolicyRole, Reference, ReferenceRole
 from rlft.models.rollout import Setting
 from rlft.models.row_cache import RowCache
+from rlft.models.teacher import Teacher, TeacherRole, load_teacher
 from rlft.train.bill import reading_flops
 from rlft.train.budget import Meter
+from rlft.train.collate import collate
 from rlft.train.kl_control import KLControl, with_beta
 from rlft.train.loop import Learner
 from rlft.train.memory import keep_freed_memory, resolve
@@ -67,7 +69,14 @@ class Session:
     def way(self) -> Way:
         """How batches go through the model, likewise."""
         policy, tokens = self.policy, self.learner.tokens
-        return Way(policy.recompute, policy.trains_shared, policy.flat, tokens, self.processes.world)
+        teacher = self.roles.get("teacher")
+        shape = teacher.shape if isinstance(teacher, TeacherRole) else None
+        return Way(policy.recompute, policy.trains_shared, policy.flat, tokens, self.processes.world, shape)
+
+    def collate(self, groups: list[Group]) -> Batch:
+        """Returns the scored groups as a batch, with a teacher's own prompts where there is one."""
+        teacher = self.plan.teacher if "teacher" in self.roles else None
+        return collate(groups, self.loaded.chat, self.policy.score_dtype, teacher)
 
     def score(self, groups: list[Group]) -> list[Group]:
         """Returns the groups with their rewards, each process having scored its share of those that had none."""
@@ -130,6 +139,10 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     if not processes.first:
         say = _silent
     loaded = _load_in_turn(plan, accelerator.device, say, trust_remote_code, processes)
+    other = None
+    if training and "teacher" in plan.algorithm.needs:  # its adapter comes first: the policy looks at what it runs
+        plan.check()
+        other = load_teacher(plan.teacher, plan.model, loaded, accelerator.device, say, trust_remote_code)
     policy = Policy(loaded.model, say)
     tokens = _resolve_memory(plan, policy, loaded, accelerator, processes, say)
     plan = _resolved(plan, loaded, tokens, policy.recompute)
@@ -145,7 +158,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     spent = None if plan.budget.unit is None else lambda: meter.share
     scheduler = LambdaLR(optimizer.adamw, schedule(trainer.schedule, trainer.warmup_steps, total, spent))
     correction = plan.rollout.correction if plan.source.on_policy else None
-    roles = _roles(plan, policy, reference, tokens, processes) if training else {}
+    roles = _roles(plan, policy, reference, other, tokens, processes) if training else {}
     learner = Learner(
         policy=policy,
         algorithm=plan.algorithm,
@@ -273,18 +286,24 @@ def _described(plan: Plan, loaded: Loaded) -> dict[str, torch.Tensor]:
     return {f"{loaded.base_hash} {adapter} {loaded.dtype} {loaded.chat.fingerprint} {versions}": torch.zeros(1)}
 
 
-def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, processes: Processes) -> dict[str, Role]:
+def _roles(
+    plan: Plan, policy: Policy, reference: Reference, other: Policy | None, tokens: int, processes: Processes
+) -> dict[str, Role]:
     """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
     plan.check()
     trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
     roles: dict[str, Role] = {}
+
+    def cache() -> RowCache | None:  # of rows that come again
+        return None if plan.source.on_policy else RowCache()
+
     noisy = plan.rollout.correction is not None and has_dropout(policy.model)  # π_old of the mismatch has no dropout
     if "old" in needs or trainer.epochs * trainer.mini_batches > 1 or noisy:
         roles["old"] = OldPolicyRole(policy, tokens, atom, processes)
     if "reference" in needs:
-        roles["reference"] = ReferenceRole(
-            reference, tokens, atom, processes, None if plan.source.on_policy else RowCache()
-        )
+        roles["reference"] = ReferenceRole(reference, tokens, atom, processes, cache())
+    if "teacher" in needs:
+        roles["teacher"] = TeacherRole(Teacher(policy, other), tokens, atom, processes, cache())
     if "kl_full" in needs:
         roles["kl_full"] = FullKLRole(reference, tokens, atom, processes)
     if "mismatched" in needs:

@@ -14,12 +14,14 @@ from rlft.algorithms import (
     GAE,
     K2,
     K3,
+    Distill,
     Formula,
     GroupNormalised,
     NoKL,
     PolicyGradient,
     PPOClip,
     RewardAdvantage,
+    SequenceMean,
 )
 from rlft.base import Algorithm, UserError
 from rlft.testing import ANNOTATIONS, assert_gradient, draw_logp, make_batch
@@ -34,6 +36,7 @@ PARTS: dict[str, tuple[str, Algorithm]] = {
         CLIPPED + " + beta * (1 / ratio_ref - 1)", PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.2), K3(), 0.04)
     ),
     "k2": (CLIPPED + " - beta * log_ratio_ref", PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.2), K2(), 0.04)),
+    "distill": ("logp_teacher - logp", Distill(reduction=SequenceMean())),
     "gspo without a clip": (
         "advantage * exp(mean_over_tokens(log_ratio))",
         PolicyGradient(GroupNormalised(), PPOClip(1.0, float("inf"), "geometric"), NoKL(), 0.0),

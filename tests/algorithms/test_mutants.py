@@ -30,6 +30,7 @@ TARGETS = {
     "rlft.algorithms.dpo": ["DPO.slope", "IPO.slope", "Hinge.slope", "RobustDPO.slope"],
     "rlft.algorithms.anchored": ["RPO.coefficient", "SimPO.slope", "ORPO.slope", "ORPO.coefficient"],
     "rlft.algorithms.kto": ["KTO.reduction", "KTO.prepare", "KTO.coefficient"],
+    "rlft.algorithms.distill": ["Distill.coefficient", "Distill._ratio"],
     "rlft.algorithms.policy_gradient": [
         "PolicyGradient.prepare",
         "PolicyGradient.coefficient",

@@ -16,6 +16,7 @@ from rlft.algorithms import (
     K3,
     SAPO,
     ConstantLength,
+    Distill,
     GroupCentred,
     GroupNormalised,
     KLInReward,
@@ -258,6 +259,23 @@ def test_where_the_old_policy_is_the_policy_the_ratio_is_exactly_one() -> None:
     data = batch([[1, 1]], [0.1], [0])
     method = PolicyGradient(RewardAdvantage(), CLIP, K3(), 0.0)
     assert coefficient(method, data, [[-0.123456789, -7.1]]) == [[0.1, 0.1]]
+
+
+def test_a_teacher_pulls_by_its_log_ratio_to_the_policy() -> None:
+    # π_teacher/π is 1/2 over 1/4 and 0.2 over 0.4: ±log 2; the third token is not trained.
+    data = batch([[1, 1, 0]], [7.0], [0], logp_teacher=logs([0.5, 0.2, 0.9]), logp_old=logs([0.5, 0.1, 0.3]))
+    logp, pull = logs([0.25, 0.4, 0.1]), math.log(2)
+    near(coefficient(Distill(), data, logp), [pull, -pull, 0])
+    # ρ is 1/2 and 4, and 1 where a batch gets one step.
+    near(coefficient(Distill(off_policy=True), data, logp), [pull / 2, -4 * pull, 0])
+    near(coefficient(Distill(off_policy=True), data.replace(logp_old=None), logp), [pull, -pull, 0])
+    near(Distill().reduction(data.mask, data.group), [0.5, 0.5, 0])
+    assert_gradient(Distill(off_policy=True), data, torch.tensor(logp, dtype=torch.float64))
+
+
+def test_a_policy_that_is_its_teacher_stays() -> None:
+    data = batch([[1, 1]], [1.0], [0], logp_teacher=logs([0.3, 0.6]))
+    assert coefficient(Distill(), data, logs([0.3, 0.6])) == [[0, 0]]
 
 
 def test_weights() -> None:

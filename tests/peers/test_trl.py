@@ -19,6 +19,7 @@ from rlft.algorithms import (
     KTO,
     SAPO,
     ConstantLength,
+    Distill,
     GroupCentred,
     GroupNormalised,
     Hinge,
@@ -27,6 +28,7 @@ from rlft.algorithms import (
     PolicyGradient,
     PPOClip,
     RobustDPO,
+    SequenceMean,
     SequenceSum,
     TokenMean,
 )
@@ -201,3 +203,36 @@ def test_kto(seed: int) -> None:
     (gradient,) = torch.autograd.grad(loss, leaf)
     assert expected.abs().max() > 1e-3 and batch.mismatched.mean() > 0
     torch.testing.assert_close(expected, -gradient, rtol=0, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:.*experimental.*")
+@pytest.mark.parametrize("clip", [None, 1e9], ids=["one step a batch", "several"])
+def test_distillation(clip: float | None) -> None:
+    """TRL's self-distillation on the tokens that were drawn; its ratio is capped, and here the cap is far off."""
+    from trl.experimental.sdft.sdft_trainer import SDFTTrainer
+
+    batch = full(3, 2, 0)
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 6, 5, 4, generator=draw)
+    ids = batch.completion_ids % 4
+
+    def logp_of(logits: Tensor) -> Tensor:
+        return logits.log_softmax(-1).gather(-1, ids[..., None])[..., 0]
+
+    algorithm = Distill(off_policy=clip is not None, reduction=SequenceMean())
+    expected, _ = ours(algorithm, batch.replace(logp_teacher=logp_of(teacher)), logp_of(student))
+    leaf = student.clone().requires_grad_()
+    (moved,) = torch.autograd.grad((expected * logp_of(leaf)).sum(), leaf)
+    arguments = {"distillation_mode": "sampled_token", "distillation_alpha": 1.0, "distillation_is_clip": clip}
+    trainer = bare(
+        SDFTTrainer, args=SimpleNamespace(**arguments), _log_self_distillation_metric=lambda *_: None
+    )  # fmt: skip
+    logits = SimpleNamespace(
+        student_logits=leaf, teacher_logits=teacher, completion_ids=ids, loss_mask=batch.mask.double()
+    )  # fmt: skip
+    loss = trainer._compute_self_distillation_loss(
+        SimpleNamespace(training=True), {"old_per_token_logps": batch.logp_old}, logits
+    )  # fmt: skip
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    assert moved.abs().max() > 1e-3
+    torch.testing.assert_close(moved, -gradient, rtol=0, atol=1e-9)

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from rlft.algorithms import KTO, Formula, PolicyGradient, Preference, WeightedLikelihood
+from rlft.algorithms import KTO, Distill, Formula, PolicyGradient, Preference, WeightedLikelihood
 from rlft.base import UserError
 from rlft.data import Labelled, Offline, Online, Pairs, Recorded
 from rlft.recipe import build, compose, read_data
+from rlft.recipe.build import recipe_hash
 from rlft.recipe.groups import GROUPS, options, shipped, summary_line
 
 PAIRED = ("dpo", "ipo", "hinge", "robust", "rpo", "simpo", "orpo")
@@ -26,6 +27,7 @@ SAMPLED = (
     "max_rl",
     "topr",
     "formula",
+    "distill",
 )
 SOURCES = {
     **dict.fromkeys(SAMPLED, Online),
@@ -42,6 +44,7 @@ ALGORITHMS = {
     **dict.fromkeys(NOTES, Formula),
     **dict.fromkeys(PAIRED, Preference),
     "formula": Formula,
+    "distill": Distill,
     "kto": KTO,
     "sft": WeightedLikelihood,
     "rft": WeightedLikelihood,
@@ -126,6 +129,28 @@ def test_an_algorithm_of_steps_is_refused_with_a_reward_that_judges_none(tmp_pat
     plan = build(compose([*words, "reward=arithmetic_steps", "reward.outcome.timeout=2"]).config, tmp_path)
     read_data(plan)
     assert plan.reward.name == "arithmetic_steps · math_answer"
+
+
+def test_distillation_without_a_teacher_is_refused(tmp_path: Path) -> None:
+    words = ["recipe=grpo_math", "algorithm=distill"]
+    plan = build(compose(words).config, tmp_path)
+    with pytest.raises(
+        UserError, match=r"needs a teacher: type teacher\.path=.*teacher\.adapter_path=.*teacher\.prompt="
+    ):
+        read_data(plan)
+    read_data(plan, training=False)
+    for word in ("teacher.path=x", "teacher.adapter_path=x", 'teacher.prompt="{question} {answer}"'):
+        read_data(build(compose([*words, word]).config, tmp_path))
+    with pytest.raises(UserError, match=r"teacher\.promt.*teacher\.prompt"):
+        compose([*words, "teacher.promt=x"])
+
+
+def test_a_recipe_without_a_teacher_keeps_the_name_that_it_had() -> None:
+    config = compose(["recipe=grpo_math"]).config
+    assert config["teacher"] == {
+        "_target_": "rlft.models.TeacherConfig", "path": None, "adapter_path": None, "prompt": None
+    }  # fmt: skip
+    assert recipe_hash(config) == recipe_hash({key: value for key, value in config.items() if key != "teacher"})
 
 
 def test_every_file_is_short_and_says_what_it_is() -> None:

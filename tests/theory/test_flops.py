@@ -86,6 +86,20 @@ def test_the_reference_runs_once_for_each_row_that_differs(work: Work, shape: Sh
     assert run_flops(work, shape, replace(lengths, distinct=30)) == full
 
 
+def test_a_teacher_reads_its_own_prompt_with_its_own_weights(work: Work, shape: Shape, lengths: Lengths) -> None:
+    """Prompts of 13 tokens for 10: 13 + 4·5 inputs; keys 13·14/2 + 4·(5·13 + 5·6/2)."""
+    work = replace(work, roles=frozenset({"teacher"}))
+    plain, shown = (run_flops(work, shape, replace(lengths, taught=taught)) for taught in (None, 13))
+    assert plain["teacher"] == 6 * (2 * 1000 * INPUTS + 8 * KEYS + 200 * SCORED)
+    assert shown == plain | {"teacher": 6 * (2 * 1000 * 33 + 8 * (91 + 4 * 80) + 200 * SCORED)}
+    larger = Shape(body=3000, head=50, adapter=20, merge=0, attention=4, whole=True)
+    taught = run_flops(replace(work, teacher=larger), shape, lengths)
+    assert taught == plain | {"teacher": 6 * (2 * 3020 * INPUTS + 16 * KEYS + 100 * SCORED)}
+    assert growth(replace(work, teacher=larger), replace(shape, attention=0), lengths).leading == "12·N·D·(P + 4C)"
+    again = run_flops(work, shape, replace(lengths, distinct=6))
+    assert again["teacher"] == pytest.approx(plain["teacher"] / 4)
+
+
 def test_rows_past_what_is_held_run_whenever_they_are_drawn(
     work: Work, lengths: Lengths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +161,7 @@ CASES = {
     ),
     "ppo": ({"roles": {"reference", "old", "critic"}}, "16·N·D·(P + 8C)"),
     "grpo": ({"roles": {"reference"}}, "8·N·D·(P + 8C)"),
+    "distill": ({"roles": {"teacher"}}, "8·N·D·(P + 8C)"),
 }  # fmt: skip
 
 

@@ -11,6 +11,8 @@ from torch import Tensor
 from rlft.algorithms import (
     DPO,
     K3,
+    ConstantLength,
+    Distill,
     Formula,
     GroupCentred,
     GroupNormalised,
@@ -30,7 +32,7 @@ from rlft.algorithms import (
 from rlft.base import Algorithm, Batch, UserError
 from rlft.cli.main import main
 from rlft.theory.proof import Proof, prove
-from rlft.theory.proof.enumerable import Enumerable, completions, steps
+from rlft.theory.proof.enumerable import TEACHER, Enumerable, completions, steps
 
 CLIP = PPOClip(0.2, 0.2)
 
@@ -129,6 +131,35 @@ def test_the_note_s_divergence_is_a_baseline() -> None:
         for pull in ("1 / ratio_ref - 1", "-log_ratio_ref")
     )
     assert (k3 - without).abs().max() > 0.01 and (k2 - without).abs().max() > 0.01, "the exact terms do"
+
+
+@pytest.mark.parametrize(("reduction", "times"), [(Sum(), 2), (SequenceSum(), 1), (ConstantLength(4), 0.25)], ids=str)
+def test_distillation_goes_down_the_kl_of_every_state(reduction: Reduction, times: float) -> None:
+    """-Σ_s d(s)·∇KL(π(·|s) ‖ π_teacher(·|s)): ∂KL/∂logit_w = π_w·(log(π/π_teacher)_w - KL), d of a prefix being π of
+    its word. The KL of whole completions has another gradient, that of the visits too."""
+    model, teacher = Enumerable.draw(), Enumerable.draw(TEACHER)
+    p, q = model.logits.softmax(1), teacher.logits.softmax(1)
+    log_ratio = (p / q).log()
+    slope = p * (log_ratio - (p * log_ratio).sum(1, keepdim=True))
+    visits = torch.tensor([1.0, float(p[0, 0]), float(p[0, 1])], dtype=torch.float64)[:, None]
+    expected = -(visits * slope).flatten()
+    assert torch.allclose(-model.away_from(teacher), expected, atol=1e-14)
+    found = model.expectation(Distill(reduction=reduction), 2)
+    assert torch.allclose(found, times * expected, atol=1e-12) and expected.abs().max() > 0.1
+    whole = model.gradient(-(model.logp - teacher.logp).sum(1))
+    moved = (whole - expected).abs() > 1e-3
+    assert moved[:3].all() and not moved[3:].any(), "the first word alone has states after it"
+
+
+def test_what_is_enumerated_of_a_distillation(monkeypatch: pytest.MonkeyPatch) -> None:
+    def enumerated(reduction: Reduction) -> tuple[bool, bool]:
+        (check,) = (c for c in prove("m", Distill(reduction=reduction)).checks if c.name == "expectation")
+        return check.error is not None, check.holds
+
+    assert [enumerated(r) for r in (TokenMean(), Sum(), SequenceMean())] == [(True, True), (True, True), (False, True)]
+    right = Distill.coefficient
+    monkeypatch.setattr(Distill, "coefficient", lambda self, batch, logp: 1.001 * right(self, batch, logp))
+    assert enumerated(TokenMean()) == (True, False)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From recipes and data to numbers."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,11 +9,11 @@ from runs import make_plan
 from tiny import tiny_model_dir
 
 from rlft.base import UserError
-from rlft.models.config import ModelConfig
+from rlft.models.config import ModelConfig, TeacherConfig
 from rlft.models.load import load
 from rlft.recipe import build, compose
 from rlft.rewards import ArithmeticSteps, Combine, Implicit, ProcessModel, RewardModel
-from rlft.theory import bounds, read_lengths, read_model, read_run, read_work
+from rlft.theory import bounds, read_lengths, read_model, read_run, read_teacher, read_work
 from rlft.theory.lengths import Known
 from rlft.theory.work import _reward_models
 from rlft.train import Plan
@@ -34,6 +35,7 @@ def plan_of(*words: str) -> Plan:
         (["recipe=grpo_math", "trainer.mini_batches=2"], ("each step", 8, 8, None, "all", {"reference", "old"})),
         (["recipe=grpo_math", "algorithm.beta=0"], ("each step", 8, 8, None, "all", set())),
         (["recipe=grpo_process_steps"], ("each step", 8, 8, None, "all", {"reference"})),
+        (["recipe=distill_math"], ("each step", 8, 8, None, "all", {"teacher"})),
         (["recipe=rft_steps"], ("once", 8, 8, 192, "all", set())),
         (["recipe=dpo_gsm8k", "data.train_file=x.jsonl"], ("never", 0, 2, None, "pairs", {"reference"})),
     ],
@@ -89,6 +91,29 @@ def test_a_model_s_sizes_are_those_it_has_when_loaded(tmp_path: Path) -> None:
         read_model(ModelConfig(path="nowhere"))
 
 
+def test_a_teacher_s_sizes(tmp_path: Path) -> None:
+    import torch
+
+    folder, wide = str(tiny_model_dir(tmp_path / "own")), str(tiny_model_dir(tmp_path / "wide", hidden_size=32))
+    load(ModelConfig(path=folder, rank=3, dtype="float32"), 0, torch.device("cpu"), print).model.save_pretrained(
+        tmp_path / "adapter"
+    )
+    adapter = str(tmp_path / "adapter")
+    settings = ModelConfig(path=folder, rank=2)
+    own, other = read_model(settings), read_model(ModelConfig(path=wide, adapter="none"))
+    three = read_model(replace(settings, rank=3)).shape
+    assert read_teacher(TeacherConfig(prompt="{question}"), settings) == (None, 0)
+    assert read_teacher(TeacherConfig(path=wide), settings) == (other.shape, other.weights)
+    assert read_teacher(TeacherConfig(adapter_path=adapter), settings) == (three, three.adapter)
+    apart = (three, three.adapter + own.weights)
+    assert read_teacher(TeacherConfig(path=folder, adapter_path=adapter), settings) == apart
+    assert read_teacher(TeacherConfig(adapter_path=adapter), replace(settings, adapter="none")) == apart
+    with pytest.raises(UserError, match=r"teacher\.path=nowhere"):
+        read_teacher(TeacherConfig(path="nowhere"), settings)
+    with pytest.raises(UserError, match=r"teacher\.adapter_path=.*: no adapter_config\.json there"):
+        read_teacher(TeacherConfig(adapter_path=folder), settings)
+
+
 def test_lengths_are_read_off_the_data(tmp_path: Path) -> None:
     folder = tiny_model_dir(tmp_path)
     sft, grpo = (make_plan(folder, tmp_path / "run", method) for method in ("sft", "grpo"))
@@ -101,6 +126,10 @@ def test_lengths_are_read_off_the_data(tmp_path: Path) -> None:
     online = read_lengths(grpo, str(folder))
     assert online.prompt == pytest.approx(known.prompt, rel=0.05) and online.completion is None
     assert read_lengths(plan_of("recipe=grpo_gsm8k"), str(folder)) == Known()
+    taught = read_lengths(make_plan(folder, tmp_path / "run", "distill"), str(folder))
+    assert taught.prompt == online.prompt and taught.more > 5 and online.more == 0
+    low, _ = bounds(read_work(plan_of("recipe=distill_math"), 100), taught, prompt=30)
+    assert low.taught == 30 + taught.more
 
 
 def test_rows_that_differ_are_counted_in_what_training_will_draw(tmp_path: Path) -> None:

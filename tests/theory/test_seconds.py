@@ -57,6 +57,21 @@ def test_a_critic_scores_and_learns_without_the_head(work: Work, model: Model, l
     assert RATES.seconds(ppo, model, lengths)["critic"] == pytest.approx(3 * (values + 0.25))
 
 
+def test_a_teacher_takes_time_and_memory_by_its_size(work: Work, model: Model, lengths: Lengths) -> None:
+    taught = replace(work, roles=frozenset({"teacher"}))
+    one = 0.5 + POSITIONS * 0.01 + TOKENS * 0.001
+    assert RATES.seconds(taught, model, lengths)["teacher"] == pytest.approx(3 * one)
+    longer = RATES.seconds(taught, model, replace(lengths, taught=13))["teacher"]
+    assert longer == pytest.approx(3 * (one + 2 * 3 * 0.01))
+    shape = Shape(body=3000, head=50, adapter=0, merge=0, attention=4, whole=True)
+    other = replace(taught, teacher=shape, teacher_weights=3050)
+    assert RATES.seconds(other, model, lengths)["teacher"] == pytest.approx(3 * 3 * one)
+    assert run_memory(taught, model, lengths, 2, on_cpu=True)["teacher"] == 0
+    assert run_memory(other, model, lengths, 2, on_cpu=True)["teacher"] == 6100
+    whole = replace(model, shape=replace(model.shape, whole=True))
+    assert run_memory(taught, whole, lengths, 2, on_cpu=True)["teacher"] == 2 * 1100
+
+
 def test_processes_share_a_step(work: Work, model: Model, lengths: Lengths) -> None:
     free = replace(RATES, score=Line(0, 0.01), update=Line(0, 0.03), decode=Line(0, 0.005), merge=0, optimizer=0)
     alone = free.seconds(work, model, lengths)

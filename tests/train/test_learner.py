@@ -8,12 +8,13 @@ import torch
 from learners import LOTS, Case, Split, make, make_learner
 from torch import Tensor
 
-from rlft.algorithms import K3, GroupNormalised, PolicyGradient, PPOClip, WeightedLikelihood
+from rlft.algorithms import K3, Distill, GroupNormalised, PolicyGradient, PPOClip, WeightedLikelihood
 from rlft.base import Batch, RunError, UserError
 from rlft.models.policy import Policy
 from rlft.train.schedule import schedule
 
 RFT = Case(WeightedLikelihood())
+DISTILL = Case(Distill())
 GRPO = Case(PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.1), K3(), beta=0.04))
 
 
@@ -76,6 +77,17 @@ def test_the_metrics_are_those_of_the_tokens() -> None:
     }  # fmt: skip
     assert {name: metrics[name] for name in expected} == {n: pytest.approx(float(v)) for n, v in expected.items()}
     assert metrics["ratio/clip_low"] and metrics["ratio/clip_high"] and metrics["sampler_gap"] is None
+
+
+def test_the_kl_to_a_teacher_is_the_mean_log_ratio() -> None:
+    learner = make_learner(DISTILL, Split(tokens=20), 1)
+    batch = learner.annotate(make(DISTILL))
+    logp = learner.policy(batch)[0].detach()
+    assert batch.logp_teacher is not None and batch.teacher_prompt_ids is None
+    expected = float((logp - batch.logp_teacher)[batch.mask].mean())
+    metrics = learner.update(batch, 0)
+    assert metrics["kl_teacher"] == pytest.approx(expected) and abs(expected) > 0.01
+    assert metrics["kl"] is None and metrics["gc/share_zero"] == 0
 
 
 def test_there_is_no_clip_share_where_nothing_clips() -> None:

@@ -21,7 +21,7 @@ def halves(model: Path, run_dir: Path, method: str, *changes: str, between: Path
     assert (finished["status"], finished["steps"]) == ("finished", STEPS)
 
 
-@pytest.mark.parametrize("method", ["grpo", "ppo", "sft"])
+@pytest.mark.parametrize("method", ["grpo", "ppo", "sft", "distill"])
 def test_a_resumed_run_is_the_uninterrupted_run(method: str, tiny_dir: Path, tmp_path: Path) -> None:
     whole, halved = tmp_path / "whole", tmp_path / "halved"
     run(make_plan(tiny_dir, whole, method, f"trainer.steps={STEPS}"))

@@ -24,4 +24,5 @@ def test_a_step_of_every_recipe(name: str, tiny_dir: Path, tmp_path: Path) -> No
     assert all(line["grad_norm"] >= 0 for line in measured) and measured[-1]["gc/mean_abs"] is not None
     assert (tmp_path / "run" / "adapter" / "adapter_model.safetensors").exists()
     roles = {"kto_math": "mismatched", "grpo_note_math": "kl_full", "ppo_note_math": "critic", "dpo_math": "reference"}
+    roles["distill_math"] = "teacher"
     assert roles.get(name, "forward") in summary["totals"]["flops_by_part"]

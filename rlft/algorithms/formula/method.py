@@ -22,11 +22,11 @@ from rlft.base import READ_REFERENCE, Algorithm, Atom, Batch, UserError
 class Formula(Algorithm):
     """GC is what the text says, e.g. "advantage * clip(ratio, 0.8, 1.2) - beta * log_ratio_ref".
 
-    Names are values of each token (advantage, logp, logp_old, logp_ref, ratio, log_ratio, ratio_ref, log_ratio_ref,
-    kl_full, value, returns), of each completion (reward, length), and numbers (beta, eps_low, eps_high and those of
-    `constants`). Functions: clip, minimum, maximum, exp, log, sigmoid, tanh, abs, where, sg; mean_over_tokens and
-    sum_over_tokens, which give one value a completion; group_mean and group_std of such values, which keep groups
-    whole. What is not among them is refused. Annotations are computed as far as their names occur.
+    Names are values of each token (advantage, logp, logp_old, logp_ref, logp_teacher, ratio, log_ratio, ratio_ref,
+    log_ratio_ref, kl_full, value, returns), of each completion (reward, length), and numbers (beta, eps_low, eps_high
+    and those of `constants`). Functions: clip, minimum, maximum, exp, log, sigmoid, tanh, abs, where, sg;
+    mean_over_tokens and sum_over_tokens, which give one value a completion; group_mean and group_std of such values,
+    which keep groups whole. What is not among them is refused. Annotations are computed as far as their names occur.
 
     Attributes:
         coefficient: the text.

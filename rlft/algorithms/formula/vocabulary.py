@@ -59,6 +59,7 @@ NAMES: dict[str, Name] = {
     "logp": Name("token", lambda batch, logp: ops.masked(logp, batch.mask), depends=True),
     "logp_old": Name("token", _logp_old, depends=True),
     "logp_ref": Name("token", _logp_ref, REFERENCE),
+    "logp_teacher": Name("token", _field("logp_teacher"), frozenset({"teacher"})),
     "log_ratio": Name("token", _log_ratio, depends=True),
     "ratio": Name("token", lambda batch, logp: _log_ratio(batch, logp).exp(), depends=True),
     "log_ratio_ref": Name("token", _log_ratio_ref, REFERENCE, depends=True),

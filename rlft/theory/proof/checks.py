@@ -11,7 +11,7 @@ from torch.nn.functional import cosine_similarity
 from rlft.base import Algorithm, Batch, UserError
 from rlft.testing import ANNOTATIONS, draw_logp, gradients, make_batch
 from rlft.theory.proof.enumerable import Enumerable
-from rlft.theory.proof.targets import reward_alone, target
+from rlft.theory.proof.targets import in_closed_form, target
 
 SEEDS, TOLERANCE, BROKEN = range(20), 1e-9, 1e99
 SIZES = (3, 2, 4)
@@ -73,7 +73,7 @@ def _prove(name: str, algorithm: Algorithm) -> Proof:
     size = group_size(algorithm)
     batches = [batch_for(algorithm, size, seed) for seed in SEEDS]
     model = Enumerable.draw()
-    free = reward_alone(algorithm)
+    free = in_closed_form(algorithm)
     expected = model.expectation(free, size)
     checks = (
         _worst("gradient", "no objective is stated", [_gradient(algorithm, b) for b in batches]),

@@ -12,6 +12,7 @@ from rlft.base import Algorithm, Batch
 
 WORDS = 3  # the last one ends the completion
 LIMIT = 2  # tokens
+REFERENCE, TEACHER = 99, 98  # seeds of the models beside it
 
 
 @dataclass(frozen=True)
@@ -64,15 +65,15 @@ class Enumerable:
 
     def expectation(self, algorithm: Algorithm, samples: int) -> Tensor:
         """Returns E[Σ w·GC·∇log π] [prefixes · words] over all groups of so many completions of one query, each a batch
-        of its own, drawn from π itself (so that ρ = 1); π_ref is another model; values and the
+        of its own, drawn from π itself (so that ρ = 1); π_ref and the teacher are other models; values and the
         log-ratios of mismatched completions are 0."""
-        reference = Enumerable.draw(seed=99)
+        reference, taught = Enumerable.draw(REFERENCE), Enumerable.draw(TEACHER).logp
         logp, logp_ref, kl, scores = self.logp, reference.logp, self.divergence(reference), self.scores
         chance, total = self.probability, torch.zeros(WORDS * WORDS, dtype=torch.float64)
         for drawn in itertools.product(range(len(completions())), repeat=samples):
             rows = torch.tensor(drawn)
-            annotations = {"logp_ref": logp_ref[rows], "logp_old": logp[rows], "kl_full": kl[rows]}
-            batch = algorithm.prepare(self._batch(rows, samples, **annotations))
+            known = {"logp_ref": logp_ref, "logp_old": logp, "kl_full": kl, "logp_teacher": taught}
+            batch = algorithm.prepare(self._batch(rows, samples, **{name: x[rows] for name, x in known.items()}))
             update = algorithm.reduction(batch.mask, batch.group) * algorithm.coefficient(batch, logp[rows])
             total += chance[rows].prod() * torch.einsum("gt,gtd->d", update, scores[rows])
         return total
@@ -107,6 +108,17 @@ class Enumerable:
         update = (weight * algorithm.coefficient(batch, logp)).view(*drawn.shape, LIMIT)
         scores = self.scores.expand(len(drawn), *self.scores.shape[-3:])[groups, drawn]
         return torch.einsum("kgt,kgtd->kd", update, scores)
+
+    def away_from(self, other: "Enumerable") -> Tensor:
+        """Returns Σ_s d(s)·∇KL(π(·|s) ‖ another model's) in the logits [prefixes · words], by autograd; d(s), the
+        probability of coming to the prefix s, is held fixed."""
+        with torch.enable_grad():
+            logits = self.logits.clone().requires_grad_()
+            p, q = logits.log_softmax(1), other.logits.log_softmax(1)
+            first = p[0].detach().exp()[:-1]  # the end has nothing after it
+            visited = torch.cat([first.new_ones(1), first])
+            (gradient,) = torch.autograd.grad((visited * (p.exp() * (p - q)).sum(1)).sum(), logits)
+        return gradient.flatten()
 
     def _batch(self, rows: Tensor, samples: int, **annotations: Tensor) -> Batch:
         mask, queries = mask_of_all()[rows], len(rows) // samples

@@ -13,6 +13,7 @@ from rlft.algorithms import (
     SAPO,
     Advantage,
     ConstantLength,
+    Distill,
     GroupCentred,
     GroupNormalised,
     LeaveOneOut,
@@ -25,10 +26,11 @@ from rlft.algorithms import (
     SequenceSum,
     Sum,
     Tapered,
+    TokenMean,
     WeightedLikelihood,
 )
 from rlft.base import Algorithm
-from rlft.theory.proof.enumerable import Enumerable, mask_of_all
+from rlft.theory.proof.enumerable import TEACHER, Enumerable, mask_of_all
 
 
 def _normalised(part: GroupNormalised, r: float, mean: float, size: int) -> float:
@@ -57,17 +59,27 @@ SURROGATES = {NoSurrogate, PPOClip, CISPO, SAPO, Tapered}
 """What is Â at ρ = 1."""
 
 
-def reward_alone(algorithm: Algorithm) -> Algorithm:
-    """Returns a policy gradient without a KL and an entropy bonus, others as they are."""
-    return replace(algorithm, beta=0.0, entropy=0.0) if type(algorithm) is PolicyGradient else algorithm
+def in_closed_form(algorithm: Algorithm) -> Algorithm:
+    """Returns what is enumerated of a method: of a policy gradient its part at β = 0 and α = 0; of a distillation whose
+    tokens are counted over the batch its sum, w = m; others as they are."""
+    if type(algorithm) is PolicyGradient:
+        return replace(algorithm, beta=0.0, entropy=0.0)
+    if type(algorithm) is Distill and type(algorithm.reduction) is TokenMean:
+        return replace(algorithm, reduction=Sum())
+    return algorithm
 
 
 def target(algorithm: Algorithm, model: Enumerable, samples: int) -> Tensor | None:
     """Returns E[c(|o|)·f(r)·∇log π(o)], what the update should be on average at β = 0, α = 0 and ρ = 1, or None where
     completions do not enter one by one (tokens that are counted over the batch, pairs, critics).
 
-    f is `worths`, at p = E[r].
+    f is `worths`, at p = E[r]. A distillation goes down the reverse KL to its teacher in every state, by how often that
+    is visited, where c is the same for all lengths.
     """
+    if type(algorithm) is Distill:
+        weigh = LENGTHS.get(type(algorithm.reduction))
+        c = weigh(algorithm.reduction, mask_of_all().sum(1).double(), samples) if weigh else torch.arange(2.0)
+        return -c[0] * model.away_from(Enumerable.draw(TEACHER)) if bool((c == c[0]).all()) else None
     # Exactly these classes: a coefficient of someone's own has another target.
     if type(algorithm) is PolicyGradient and type(algorithm.surrogate) in SURROGATES:
         advantage = algorithm.advantage
