@@ -2,6 +2,7 @@
 
 from rlft.algorithms.advantage import Advantage, RewardAdvantage, RowAdvantage
 from rlft.algorithms.anchored import ORPO, RPO, SimPO
+from rlft.algorithms.bradley_terry import BradleyTerry
 from rlft.algorithms.clip import PPOClip
 from rlft.algorithms.dpo import DPO, IPO, Hinge, RobustDPO
 from rlft.algorithms.formula import Formula
@@ -30,6 +31,7 @@ __all__ = [
     "RPO",
     "SAPO",
     "Advantage",
+    "BradleyTerry",
     "ConstantLength",
     "Formula",
     "GroupCentred",

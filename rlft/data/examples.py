@@ -23,7 +23,7 @@ class Example:
         turns: the conversation up to and including the last user turn, before any template.
         answer: the reference answer: GSM8K's number, otherwise the recorded text.
         solution: the recorded answer in full; GSM8K's with its steps and "#### 72".
-        right, wrong: completions that are preferred, and those that are not.
+        right, wrong: completions that are preferred, and those that are not. writers: who wrote them, where it is known.
         metadata: goes into the query.
     """
 
@@ -34,6 +34,7 @@ class Example:
     solution: str | None = None
     right: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    writers: Mapping[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -198,6 +199,7 @@ def _preference(row: Row) -> Example:
 def _gsm8k_solutions(row: Row) -> Example:
     right: list[str] = []
     wrong: list[str] = []
+    writers: dict[str, str] = {}
     for model in MODELS:
         entry = row.values.get(model)
         correct = entry.get("is_correct") if isinstance(entry, dict) else None
@@ -208,6 +210,7 @@ def _gsm8k_solutions(row: Row) -> Example:
                 f"found {entry!r}"[:300]
             )
         (right if correct else wrong).append(text)
+        writers.setdefault(text, model)
     truth = _text(row, "ground_truth")
     return Example(
         row.where,
@@ -217,6 +220,7 @@ def _gsm8k_solutions(row: Row) -> Example:
         solution=truth,
         right=tuple(dict.fromkeys(right)),
         wrong=tuple(dict.fromkeys(wrong)),
+        writers=writers,
     )
 
 
