@@ -23,7 +23,8 @@ class Example:
         turns: the conversation up to and including the last user turn, before any template.
         answer: the reference answer: GSM8K's number, otherwise the recorded text.
         solution: the recorded answer in full; GSM8K's with its steps and "#### 72".
-        right, wrong: completions that are preferred, and those that are not. writers: who wrote them, where it is known.
+        right, wrong: completions that are preferred, and those that are not.
+        writers: who wrote each of these texts, where it is known.
         metadata: goes into the query.
     """
 

@@ -43,8 +43,8 @@ class Classifier:
         path = Path(self.path)
         if not path.exists() and (path.is_absolute() or len(path.parts) > 2):
             raise UserError(
-                f"reward.path={self.path}: there is no such folder. Give one, or a hub id; recipe=reward_model_math and "
-                "recipe=reward_model_gsm8k train a reward model and leave it in RUN_DIR/adapter"
+                f"reward.path={self.path}: there is no such folder. Give one, or a hub id; recipe=reward_model_math "
+                "and recipe=reward_model_gsm8k train a reward model and leave it in RUN_DIR/adapter"
             )
 
     def render(self, query: Query, text: str) -> str:
