@@ -63,17 +63,17 @@ class BradleyTerry(Preference):
 
     def reduction(self, mask: Bool[Tensor, "B T"], group: Int[Tensor, " B"]) -> Float[Tensor, "B T"]:
         """Returns 1/#pairs at each row's last trained token."""
-        return super().reduction(ops.last(mask), group)
+        return Preference.reduction(self, ops.last(mask), group)
 
     def prepare(self, batch: Batch) -> Batch:
         """Leaves each row its last trained token, and fills `advantage` with ±1 there."""
-        return super().prepare(batch.replace(mask=ops.last(batch.mask)))
+        return Preference.prepare(self, batch.replace(mask=ops.last(batch.mask)))
 
     def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Returns ±σ(-h) less 2c(s(o⁺) + s(o⁻)) [B, T], given scores in the place of log π."""
         middle = ops.group_sum(ops.row_sum(logp, batch.mask), batch.group)[:, None]
         sign = annotated(batch.advantage, "advantage").to(logp.dtype)
-        return super().coefficient(batch, logp) - 2 * self.centring * sign.abs() * middle
+        return Preference.coefficient(self, batch, logp) - 2 * self.centring * sign.abs() * middle
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns Σ over pairs of w·(log σ(h) - c(s(o⁺) + s(o⁻))²)."""

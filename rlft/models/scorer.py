@@ -42,7 +42,7 @@ class Scorer(Policy):
     @property
     def heads(self) -> list[nn.Parameter]:
         """See Policy."""
-        return [self.head.weight]
+        return list(self.head.parameters())
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns s(q, o) at each row's last trained token and 0 elsewhere [B, T], and an entropy of 0 [B, T]."""
