@@ -11,7 +11,7 @@ from pathlib import Path
 def row(folder: Path) -> str:
     """Returns the table's line for a run directory. Raises SystemExit if the run has not finished."""
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-    if summary["status"] != "finished" or not summary["eval"]:
+    if summary["status"] != "finished" or not (summary["eval"] or {}).get("interval"):
         raise SystemExit(f"{folder}: the run is {summary['status']}, or asked no held-out question")
     result, totals = summary["eval"], summary["totals"]
     low, high = result["interval"]

@@ -2,6 +2,7 @@
 
 from rlft.algorithms.advantage import Advantage, RewardAdvantage, RowAdvantage
 from rlft.algorithms.anchored import ORPO, RPO, SimPO
+from rlft.algorithms.bradley_terry import BradleyTerry
 from rlft.algorithms.clip import PPOClip
 from rlft.algorithms.distill import Distill
 from rlft.algorithms.dpo import DPO, IPO, Hinge, RobustDPO
@@ -31,6 +32,7 @@ __all__ = [
     "RPO",
     "SAPO",
     "Advantage",
+    "BradleyTerry",
     "ConstantLength",
     "Distill",
     "Formula",

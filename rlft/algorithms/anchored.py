@@ -10,8 +10,8 @@ from torch.nn.functional import logsigmoid
 
 from rlft import ops
 from rlft.algorithms.checks import annotated, check_number
-from rlft.algorithms.dpo import DPO, Margin
-from rlft.algorithms.preference import Preference, pairs
+from rlft.algorithms.dpo import DPO
+from rlft.algorithms.preference import Margin, Preference, pairs
 from rlft.base import Batch
 
 CERTAIN = -1e-6  # the mean log π, nats, that ORPO takes for the greatest: its odds have no end

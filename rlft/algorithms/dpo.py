@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from rlft.algorithms.checks import check_number
-from rlft.algorithms.preference import Preference
-
-Margin = Float[Tensor, "..."]
+from rlft.algorithms.preference import Margin, Preference
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from rlft import ops
 from rlft.algorithms.checks import annotated
 from rlft.base import Algorithm, Atom, Batch, UserError
 
+Margin = Float[Tensor, "..."]
+
 
 class Preference(Algorithm):
     """A function f of h, the margin by which o⁺ is ahead of o⁻: by default of Σ_t log(π_θ/π_ref), the *summed*
@@ -29,11 +31,11 @@ class Preference(Algorithm):
     averaged: bool = False
 
     @abstractmethod
-    def value(self, margin: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def value(self, margin: Margin) -> Margin:
         """Returns f(h), what a pair adds to the objective, differentiable."""
 
     @abstractmethod
-    def slope(self, margin: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    def slope(self, margin: Margin) -> Margin:
         """Returns f'(h)."""
 
     @property

@@ -1,6 +1,6 @@
 """Types and the base classes of the plugins."""
 
-from rlft.base.algorithm import READ_REFERENCE, Algorithm, Atom
+from rlft.base.algorithm import READ_REFERENCE, Algorithm, Atom, Trained
 from rlft.base.batch import Batch
 from rlft.base.curriculum import Curriculum, Pool
 from rlft.base.data import Chat, Context, DataSource, Sampler, Sampling
@@ -33,6 +33,7 @@ __all__ = [
     "RunError",
     "Sampler",
     "Sampling",
+    "Trained",
     "UserError",
     "derive_seed",
     "generator",

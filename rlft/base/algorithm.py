@@ -9,6 +9,8 @@ from torch import Tensor
 from rlft.base.batch import Batch
 
 Atom = Literal["completion", "group"]
+Trained = Literal["log_probs", "scores"]
+"""What stands where the loop has log π: the policy's, token by token, or a reward model's score of a completion."""
 READ_REFERENCE = frozenset({"reference", "kl_full", "mismatched"})
 """Those of `Algorithm.needs` for which π_ref is run."""
 
@@ -22,9 +24,11 @@ class Algorithm(ABC):
 
     Attributes:
         atom: what is never split over mini- or micro-batches: single completions, or whole groups.
+        trains: what it is a coefficient of, and so which module the run makes of the model.
     """
 
     atom: ClassVar[Atom] = "completion"
+    trains: ClassVar[Trained] = "log_probs"
 
     @property
     def needs(self) -> frozenset[str]:

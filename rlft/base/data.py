@@ -135,6 +135,12 @@ class DataSource(ABC):
     def held_out(self) -> list[Query]:
         """Returns the questions kept for evaluation; `next` never returns one of them."""
 
+    def held_out_groups(self, questions: int) -> list[Group]:
+        """Returns completions of the first so many held-out questions that have some, for methods that train scores:
+        with rewards where the data says them, and in the query's metadata `writers`, one for each completion, and
+        `strength`, how often each writer is right, where it says who wrote them. None unless a source has any."""
+        return []
+
     def observe(self, groups: list[Group]) -> None:  # noqa: B027  # most sources do not learn
         """Takes in the groups that `next` returned, with rewards as `Context.score` gives them, on every process."""
 

@@ -51,5 +51,8 @@ class RewardFunction(ABC):
         """Returns what the models that it runs have read so far."""
         return []
 
+    def check(self) -> None:  # noqa: B027  # most rewards need nothing
+        """Raises UserError for what it needs and there is not, before a run loads anything."""
+
     def close(self) -> None:  # noqa: B027  # most rewards start nothing
         """Ends whatever was started to score (worker processes); called when a run ends."""

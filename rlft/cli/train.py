@@ -134,6 +134,10 @@ def has_checkpoint(run_dir: Path) -> bool:
 def show_summary(summary: dict[str, Any]) -> None:
     """Prints what a finished run came to: accuracies, the difference with its interval, and the bill."""
     result, totals = summary.get("eval"), summary.get("totals")
+    if result and "pair_accuracy" in result:
+        from rlft.evaluation.pairs import sentence
+
+        print(sentence(result))
     if result and result.get("interval"):
         low, high = result["interval"]
         print(

@@ -24,6 +24,7 @@ class Example:
         answer: the reference answer: GSM8K's number, otherwise the recorded text.
         solution: the recorded answer in full; GSM8K's with its steps and "#### 72".
         right, wrong: completions that are preferred, and those that are not.
+        writers: who wrote each of these texts, where it is known.
         metadata: goes into the query.
     """
 
@@ -34,6 +35,7 @@ class Example:
     solution: str | None = None
     right: tuple[str, ...] = ()
     wrong: tuple[str, ...] = ()
+    writers: Mapping[str, str] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -198,6 +200,7 @@ def _preference(row: Row) -> Example:
 def _gsm8k_solutions(row: Row) -> Example:
     right: list[str] = []
     wrong: list[str] = []
+    writers: dict[str, str] = {}
     for model in MODELS:
         entry = row.values.get(model)
         correct = entry.get("is_correct") if isinstance(entry, dict) else None
@@ -208,6 +211,7 @@ def _gsm8k_solutions(row: Row) -> Example:
                 f"found {entry!r}"[:300]
             )
         (right if correct else wrong).append(text)
+        writers.setdefault(text, model)
     truth = _text(row, "ground_truth")
     return Example(
         row.where,
@@ -217,6 +221,7 @@ def _gsm8k_solutions(row: Row) -> Example:
         solution=truth,
         right=tuple(dict.fromkeys(right)),
         wrong=tuple(dict.fromkeys(wrong)),
+        writers=writers,
     )
 
 

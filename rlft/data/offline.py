@@ -39,6 +39,11 @@ class Offline(Sampled, Listed):
         if self.keep == "pairs" and self.samples_per_prompt < 2:
             raise UserError(f"data.keep=pairs needs data.samples_per_prompt=2 or more, not {self.samples_per_prompt}")
 
+    def held_out_groups(self, questions: int) -> list[Group]:
+        """Returns as many completions of π_ref for each question as are trained on, where pairs are made of them."""
+        asked = self.held_out()[:questions] if self.keep == "pairs" else []
+        return sample_once(self._bound(), asked, self.samples_per_prompt, self._sampling(), "held-out")[0]
+
     def _prepare(self, context: Context, rows: list[tuple[Example, Query]]) -> None:
         queries = distinct(rows, context)
         if self.pool is not None:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, TypeVar
 
-from rlft.base import Completion, Context, Group, Query, UserError
+from rlft.base import Context, Group, Query, UserError
 from rlft.data.examples import Example
 from rlft.data.judged import Judged
+from rlft.data.writers import Answered, balanced, strengths
 
 T = TypeVar("T")
 
@@ -39,11 +40,19 @@ class Pairs(Judged):
 
     Attributes:
         pairs_per_question: at most so many of one question; null takes every combination.
+        balance_writers: whether of any two writers either one is right in as many pairs, the rest being left out: then
+            who wrote an answer says nothing of which is right. Needs rows that say who wrote them, as the GSM8K model
+            solutions do.
     """
 
     kind: ClassVar[str] = "preference"
 
     pairs_per_question: int | None = None
+    balance_writers: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._rows: list[tuple[Example, Query]] = []
 
     def check(self, training: bool = True) -> None:
         """Checks the settings alone. Raises UserError."""
@@ -54,28 +63,46 @@ class Pairs(Judged):
                 f"data.task={self.task}: a task has no recorded pairs. To sample pairs: data=offline data.keep=pairs"
             )
 
+    def held_out_groups(self, questions: int) -> list[Group]:
+        """Returns every completion of a held-out question, the preferred ones with reward 1 and the others with 0."""
+        asked = [each for each in self._questions(self._held_rows)[0].values() if each.right and each.wrong]
+        kept = sorted({each.query.id for each in asked})[:questions]
+        strength = strengths(example for example, _ in (*self._rows, *self._held_rows))
+        return [each.group(strength) for each in sorted(asked, key=lambda each: each.query.id) if each.query.id in kept]
+
     def _prepare(self, context: Context, rows: list[tuple[Example, Query]]) -> None:
-        questions: dict[str, tuple[Query, list[Completion], list[Completion]]] = {}
-        self._groups = []
-        long = 0
-        for example, query in rows:
-            # A preference holds between the two answers it was given for; labels hold for one answer alone.
-            key = example.where if example.right and example.wrong else query.id
-            _, right, wrong = questions.setdefault(key, (query, [], []))
-            for texts, completions in ((example.right, right), (example.wrong, wrong)):
-                kept = self._short_enough(example, query, texts)
-                long += len(texts) - len(kept)
-                completions += kept
         if rows and not any(example.right or example.wrong for example, _ in rows):
             raise UserError(
                 f"{self.name}: the rows have no pairs; expected chosen and rejected, the GSM8K model solutions, or "
                 "prompt, completion and label. To name the columns: data.columns='{prompt: COLUMN, chosen: COLUMN, "
                 "rejected: COLUMN}'; to sample pairs from the model instead: data=offline data.keep=pairs"
             )
+        self._rows = rows
+        questions, long = self._questions(rows)
         self._say_dropped(long)
-        for query, right, wrong in questions.values():
-            pairs = combine(right, wrong, self.pairs_per_question)
-            self._groups += [Group(query, pair) for pair in pairs]
+        pairs = [
+            (each, pair)
+            for each in questions.values()
+            for pair in combine(each.right, each.wrong, self.pairs_per_question)
+        ]
+        if self.balance_writers:
+            pairs = balanced(pairs)
+        self._groups = [Group(each.query, pair) for each, pair in pairs]
         paired = {group.query.id for group in self._groups}
-        alone = len({query.id for query, _, _ in questions.values()} - paired)
+        alone = len({each.query.id for each in questions.values()} - paired)
         context.say(f"data: {len(self._groups)} pairs of {len(paired)} questions; {alone} questions have none")
+
+    def _questions(self, rows: list[tuple[Example, Query]]) -> tuple[dict[str, Answered], int]:
+        """Returns the answers of each question, and how many were too long."""
+        questions: dict[str, Answered] = {}
+        long = 0
+        for example, query in rows:
+            # A preference holds between the two answers it was given for; labels hold for one answer alone.
+            key = example.where if example.right and example.wrong else query.id
+            answered = questions.setdefault(key, Answered(query))
+            answered.writers |= example.writers
+            for texts, completions in ((example.right, answered.right), (example.wrong, answered.wrong)):
+                kept = self._short_enough(example, query, texts)
+                long += len(texts) - len(kept)
+                completions += kept
+        return questions, long

@@ -70,7 +70,7 @@ class Source(DataSource):
         self.position = 0
         self._context: Context | None = None
         self._curriculum: Curriculum = NoCurriculum()
-        self._held_out: list[Query] = []
+        self._held_rows: list[tuple[Example, Query]] = []
 
     @property
     def name(self) -> str:
@@ -133,9 +133,7 @@ class Source(DataSource):
         self._curriculum = context.curriculum or self._curriculum
         examples = self._matching(self._load()) if self._origin else []
         train, held = self._validated(*self._split(examples))
-        kept_held = self._fitting(held)
-        queries = {query.id: query for _, query in kept_held}
-        self._held_out = [queries[key] for key in sorted(queries)]
+        self._held_rows = kept_held = self._fitting(held)
         pairs = self._fitting(train)
         dropped = len(train) - len(pairs) + len(held) - len(kept_held)
         if dropped:
@@ -146,7 +144,7 @@ class Source(DataSource):
         self._prepare(context, pairs)
         if self._size() == 0:
             raise UserError(f"{self.name}: no row is left to train on; see the counts above")
-        context.say(f"data: {self._size()} rows to draw from, {len(self._held_out)} questions held out")
+        context.say(f"data: {self._size()} rows to draw from, {len(self.held_out())} questions held out")
         pool = Pool(self._asked(), context.seed, self.shuffle, self._measure, context.say)
         self._curriculum.bind(pool)
 
@@ -165,7 +163,8 @@ class Source(DataSource):
 
     def held_out(self) -> list[Query]:
         """Returns the questions kept for evaluation, once each, ordered by their ids: a prefix is a fair sample."""
-        return list(self._held_out)
+        queries = {query.id: query for _, query in self._held_rows}
+        return [queries[key] for key in sorted(queries)]
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the number of rows drawn so far, and what the curriculum has learnt."""

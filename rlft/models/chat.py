@@ -59,6 +59,13 @@ class ChatTemplate:
         ids = ids[: ends[-1] + 1] if ends else [*ids, min(self.eos_ids)]
         return Completion(token_ids=tuple(ids), text=text)
 
+    def closing(self) -> list[int]:
+        """Returns the tokens that a rendered conversation ends with behind the text of its answer: the end of turn
+        first, and what the template writes after it."""
+        ids = self._tokens(self._suffix(_PROBE, "a"))
+        ends = [i for i, token in enumerate(ids) if token in self.eos_ids]
+        return ids[ends[-1] :] if ends else [min(self.eos_ids)]
+
     def text(self, token_ids: list[int]) -> str:
         """Returns tokens as text, without special tokens."""
         return self.tokenizer.decode(token_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)

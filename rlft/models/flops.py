@@ -27,7 +27,7 @@ class Shape:
 
     Attributes:
         body: weights of the matrices that every token goes through; of experts, those that a token is routed to.
-        head: weights of the language-model head, V·D.
+        head: weights of the language-model head, V·D, or of a classifier's.
         adapter: weights of the trained LoRA matrices, 0 without them. whole: all weights are trained instead.
         merge: operations that add the adapter onto the weights it stands beside.
         attention: Σ over layers of the queries' width, L·H·d.
@@ -42,11 +42,12 @@ class Shape:
 
     @classmethod
     def of(cls, model: Any, adapter: str = POLICY) -> "Shape":
-        """Returns the shape of a causal language model, bare or with PEFT adapters, of which the named one is meant."""
+        """Returns the shape of a causal language model or of a classifier, bare or with PEFT adapters, of which the
+        named one is meant."""
         base = model.get_base_model() if hasattr(model, "get_base_model") else model
         config = base.config.get_text_config()
         named = dict(base.named_parameters())
-        head = base.get_output_embeddings().weight
+        head = _head(base)
         tables = {id(m.weight) for m in base.modules() if isinstance(m, nn.Embedding)} | {id(head)}
         body = sum(
             p.numel() * (_routed(config) if ".experts." in name else 1.0)
@@ -59,7 +60,7 @@ class Shape:
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
         return cls(
             body=body,
-            head=head.numel(),
+            head=0 if head is None else head.numel(),
             adapter=sum(p.numel() for p in adapters.values()),
             merge=sum(2.0 * a.numel() * len(b) for a, b in pairs),
             attention=config.num_hidden_layers * heads * width,
@@ -240,6 +241,13 @@ def counter() -> FlopCounterMode:
             ),
         },
     )
+
+
+def _head(model: Any) -> torch.Tensor | None:
+    """Returns the weight that makes the logits: a language model's head [V, D] or a classifier's [labels, D]; None
+    where that is more than a layer, which then counts as body."""
+    embeddings = model.get_output_embeddings()
+    return getattr(getattr(model, "score", None) if embeddings is None else embeddings, "weight", None)
 
 
 def _routed(config: Any) -> float:

@@ -1,12 +1,15 @@
 """The policy as a module: a batch in, log π of its completions out."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from rlft.base import Batch, UserError
+from rlft.base import Batch, RunError, UserError
+from rlft.models.adapter import has_adapter
+from rlft.models.load import POLICY
 from rlft.models.native import Native, native_model
 from rlft.ops.logprob import linear_logp
 
@@ -102,6 +105,31 @@ class Policy(nn.Module):
         )
         blank = torch.zeros(mask.shape, dtype=logp.dtype, device=logp.device)
         return blank.masked_scatter(mask, logp), blank.masked_scatter(mask, entropy)
+
+    @property
+    def heads(self) -> list[nn.Parameter]:
+        """What is trained beside the model's own weights."""
+        return []
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Writes the trained adapter in PEFT format, or the whole model where all weights are trained."""
+        chosen = {"selected_adapters": [POLICY]} if has_adapter(self.model) else {}
+        self.model.save_pretrained(folder, **chosen)
+
+    def load_pretrained(self, folder: Path) -> None:
+        """Takes what `save_pretrained` wrote in the place of its weights."""
+        from safetensors.torch import load_file
+
+        self.take({k: v for file in sorted(folder.glob("*.safetensors")) for k, v in load_file(file).items()})
+
+    def take(self, tensors: dict[str, Tensor]) -> None:
+        """Takes weights by their names in a file. Raises RunError if the model has no such weights."""
+        if has_adapter(self.model):
+            from peft import set_peft_model_state_dict
+
+            set_peft_model_state_dict(self.model, tensors, adapter_name=POLICY)
+        elif unexpected := self.model.load_state_dict(tensors, strict=False).unexpected_keys:
+            raise RunError(f"a file holds weights the model has not: {sorted(unexpected)[:3]}")
 
     def hidden(self, batch: Batch) -> Tensor:
         """Returns the last hidden state [M, D] of the position before each trained token, in the mask's order."""

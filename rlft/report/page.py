@@ -7,6 +7,7 @@ from typing import Any
 
 from rlft.base import UserError
 from rlft.base.nested import flat
+from rlft.evaluation.pairs import sentence
 from rlft.report import commands
 from rlft.report.chart import Frame, Line, Point, chart, legend
 from rlft.report.convergence import AGREEMENT, GRADIENT, NUMBERS, SIGNAL, convergence, numbers
@@ -105,6 +106,8 @@ def _result(run: Files) -> Section:
             "One seed: the interval covers the draw of the questions alone. "
             "`rlft compare` with three seeds of each method says which one wins."
         )
+    if "pair_accuracy" in evaluated:
+        figures += _pair_tiles(evaluated)
     if totals:
         figures += [
             ("Cost", f"{si(totals.get('flops', 0))} FLOPs", f"{duration(totals.get('seconds', 0))} of training"),
@@ -120,8 +123,29 @@ def _result(run: Files) -> Section:
     return Section("result", "Result", "Result", "", body)
 
 
+def _pair_tiles(evaluated: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Returns the tiles of a reward model."""
+    named = (
+        ("Held-out pair accuracy", evaluated),
+        ("The weaker writer right", evaluated["right_from_weaker"]),
+        ("The stronger writer right", evaluated["right_from_stronger"]),
+    )
+    return [
+        (
+            title,
+            percent(part["pair_accuracy"]),
+            f"95%: {percent(part['pair_interval'][0])} to {percent(part['pair_interval'][1])}, {part['n']} pairs of "
+            f"{part['questions']} questions",
+        )
+        for title, part in named
+        if part
+    ]
+
+
 def _headline(run: Files, evaluated: dict[str, Any]) -> str:
     method = run.summary.get("method") or run.config.get("recipe")
+    if "pair_accuracy" in evaluated:
+        return f"{method}: {sentence(evaluated)}."
     if evaluated.get("accuracy_after") is None:
         measured = "held-out accuracy is measured at the end" if run.summary.get("status") != "finished" else (
             "held-out accuracy was not measured (trainer.eval_size=0)"

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from rlft.base import Query, Reading, UserError
+from rlft.rewards.adapter import read_adapter
 
 
 @dataclass
@@ -16,7 +18,8 @@ class Classifier:
     and no remote code is run.
 
     Attributes:
-        path: a local folder or a hub id. batch_size: rows run at once.
+        path: a local folder or a hub id; a folder may hold PEFT's adapter for one, which is merged into its base model.
+            batch_size: rows run at once.
         device: "auto" takes the accelerator there is; "cpu" does not.
         over: what is classified. labels: how many labels it may have.
         kind: what it is called in messages, e.g. "reward model".
@@ -34,6 +37,15 @@ class Classifier:
     def __post_init__(self) -> None:
         if self.batch_size < 1:
             raise UserError(f"reward.batch_size={self.batch_size}: at least 1 is needed")
+
+    def check(self) -> None:
+        """Raises UserError if the path is no hub id and there is no such folder."""
+        path = Path(self.path)
+        if not path.exists() and (path.is_absolute() or len(path.parts) > 2):
+            raise UserError(
+                f"reward.path={self.path}: there is no such folder. Give one, or a hub id; recipe=reward_model_math "
+                "and recipe=reward_model_gsm8k train a reward model and leave it in RUN_DIR/adapter"
+            )
 
     def render(self, query: Query, text: str) -> str:
         """Returns the conversation, answered by a text, by the classifier's own chat template."""
@@ -95,18 +107,24 @@ class Classifier:
             "token": transformers.AutoModelForTokenClassification,
         }[self.over]
         try:
-            config = transformers.AutoConfig.from_pretrained(self.path, trust_remote_code=False)
+            adapter = read_adapter(self.path)
+            source = adapter.base if adapter else self.path
+            labels = {"num_labels": adapter.labels} if adapter else {}
+            config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False, **labels)
             if config.num_labels not in self.labels:
                 wanted = " or ".join("one" if n == 1 else str(n) for n in self.labels)
                 raise UserError(f"reward.path={self.path} has {config.num_labels} labels; a {self.kind} has {wanted}")
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
             model, report = auto.from_pretrained(
-                self.path, config=config, trust_remote_code=False, use_safetensors=True, output_loading_info=True
+                source, config=config, trust_remote_code=False, use_safetensors=True, output_loading_info=True
             )
+            missing = set(report["missing_keys"])
+            if adapter:
+                model, missing = adapter.merged(model), missing - adapter.modules
         except (OSError, ValueError) as error:
             raise UserError(f"reward.path={self.path} cannot be loaded as a {self.kind}: {error}") from error
-        if report["missing_keys"]:
-            names = ", ".join(sorted(report["missing_keys"]))
+        if missing:
+            names = ", ".join(sorted(missing))
             raise UserError(f"reward.path={self.path} is no trained {self.kind}: its weights lack {names}")
         if tokenizer.chat_template is None:
             raise UserError(f"reward.path={self.path}: its tokenizer has no chat template")

@@ -44,6 +44,10 @@ class Combine(Scored):
     def judges(self) -> bool:
         return any(part.judges for part in self.parts.values())
 
+    def check(self) -> None:
+        for part in self.parts.values():
+            part.check()
+
     def readings(self) -> list[Reading]:
         return [reading for part in self.parts.values() for reading in part.readings()]
 

@@ -17,7 +17,7 @@ class RewardModel(Scored):
     run.
 
     Attributes:
-        path: a local folder or a hub id.
+        path: a local folder or a hub id; of a reward model that rlft trained, RUN_DIR/adapter (or RUN_DIR/model).
         batch_size: conversations scored at once.
         device: "auto" takes the accelerator there is; "cpu" does not.
     """
@@ -31,6 +31,9 @@ class RewardModel(Scored):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.classifier = Classifier(self.path, self.batch_size, self.device, "sequence", (1,), "reward model")
+
+    def check(self) -> None:
+        self.classifier.check()
 
     def readings(self) -> list[Reading]:
         return self.classifier.readings()

@@ -50,6 +50,10 @@ class ProcessModel(Stepped):
             for row, (_, places), answer in zip(logits, rows, answers, strict=True)
         ]
 
+    def check(self) -> None:
+        super().check()
+        self.classifier.check()
+
     def readings(self) -> list[Reading]:
         return [*self.classifier.readings(), *self.outcome.readings()]
 

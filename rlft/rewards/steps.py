@@ -99,6 +99,9 @@ class Stepped(RewardFunction):
     def finish(self, groups: list[Group]) -> list[Group]:
         return self.outcome.finish(groups)
 
+    def check(self) -> None:
+        self.outcome.check()
+
     def close(self) -> None:
         self.outcome.close()
 

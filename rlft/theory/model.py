@@ -15,6 +15,7 @@ from rlft.models.embedded import embedded_model
 from rlft.models.flops import Shape
 from rlft.models.load import add_adapter
 from rlft.models.native.weights import why_not
+from rlft.rewards.adapter import read_adapter
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,8 @@ def reward_shape(path: str) -> Shape:
     from transformers import AutoConfig, AutoModelForSequenceClassification
 
     try:
-        config = AutoConfig.from_pretrained(path)
+        adapter = read_adapter(path)
+        config = AutoConfig.from_pretrained(adapter.base if adapter else path)
         with torch.device("meta"):
             return Shape.of(AutoModelForSequenceClassification.from_config(config))
     except (OSError, ValueError) as error:

@@ -49,6 +49,11 @@ def evaluate_plan(
     Raises:
         UserError: no question has a reference answer, or whatever is wrong with the model or the data.
     """
+    if plan.algorithm.trains != "log_probs":
+        raise UserError(
+            f"algorithm {plan.method} trains scores, and a model that scores answers no questions; what its run found "
+            "on held-out pairs is in summary.json"
+        )
     console, asked = console or Console(), asked or EvalConfig()
     model = replace(plan.model, adapter_path=adapter) if adapter else plan.model
     size = {None: plan.trainer.eval_size, "all": sys.maxsize}.get(asked.questions, asked.questions)  # type: ignore[call-overload]

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from rlft.base import Group, Query, RunError, Sampling
+from rlft.base import Group, Query, Sampling
 from rlft.data.cache import sample_once
 from rlft.evaluation.accuracy import Answer, accuracy, answer_greedily, cut, cut_share, draw_answers, verify
 from rlft.evaluation.intervals import paired_difference, wilson
-from rlft.models.adapter import has_adapter
 from rlft.train import run_dir
 from rlft.train.session import Session
 
@@ -83,7 +82,7 @@ class Examination:
         if not self.queries:
             return None
         if best is not None and finished:
-            self._take(best)
+            self.session.policy.load_pretrained(best)
         if finished:
             self.now("after")
         before, long = (run_dir.read_answers(self._file(name)) for name in ("before", "before_long"))
@@ -130,24 +129,6 @@ class Examination:
     def _judge(self, groups: list[Group]) -> list[list[Answer]]:
         processes = self.session.processes
         return processes.gather(verify(processes.share(groups), self.verifier))
-
-    def _take(self, folder: Path) -> None:
-        """Puts an exported adapter (or model) in the place of the policy's weights."""
-        from safetensors.torch import load_file
-
-        model = self.session.policy.model
-        if has_adapter(model):
-            from peft import set_peft_model_state_dict
-
-            from rlft.models.load import POLICY
-
-            set_peft_model_state_dict(model, load_file(folder / "adapter_model.safetensors"), adapter_name=POLICY)
-            return
-        missing = set()
-        for file in folder.glob("*.safetensors"):
-            missing |= set(model.load_state_dict(load_file(file), strict=False).unexpected_keys)
-        if missing:
-            raise RunError(f"{folder} holds weights the model has not: {sorted(missing)[:3]}")
 
     def _file(self, name: str) -> Path:
         return self.session.plan.run_dir / f"eval_{name}.jsonl"

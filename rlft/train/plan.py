@@ -50,7 +50,8 @@ class Plan:
 
     def check(self) -> None:
         """Raises UserError if the algorithm needs what there is not, as rewards of steps from a reward that judges
-        none: it can be looked at, but not trained with."""
+        none, or the reward does: it can be looked at, but not trained with."""
+        self.reward.check()
         if unknown := self.algorithm.needs - set(ANNOTATIONS):
             raise UserError(
                 f"algorithm {self.method} needs {', '.join(sorted(unknown))}; rlft has {', '.join(ANNOTATIONS)}"

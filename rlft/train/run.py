@@ -16,7 +16,7 @@ from rich.console import Console
 from rlft.base import Group, RunError
 from rlft.train import checkpoint, run_dir
 from rlft.train.bill import Bill, spent_before
-from rlft.train.examination import Examination
+from rlft.train.judging import examination
 from rlft.train.memory import give_back_memory, is_out_of_memory, out_of_memory_advice
 from rlft.train.metrics import group_metrics, line, peak_memory
 from rlft.train.panel import Panel
@@ -83,7 +83,7 @@ class _Run:
         self.progress = Progress(bill=Bill(seconds=seconds, warm_start=spent_before(self.plan.model)))
         self.judged = (0, 0.0)  # reward calls and their FLOPs that are on the bill
         self.saved: int | None = None  # the step of the newest checkpoint; none is ever replaced
-        self.examination = Examination(session)
+        self.examination = examination(session)
 
     def go(self, resume: bool) -> dict[str, Any]:
         trainer = self.plan.trainer
@@ -215,7 +215,7 @@ class _Run:
         if accuracy > self.progress.best:
             self.progress.best, self.progress.since_best = accuracy, 0
             if self.first:
-                run_dir.export(self.session.policy.model, self.session.loaded, self.dir / checkpoint.FOLDER / "best")
+                run_dir.export(self.session.policy, self.session.loaded, self.dir / checkpoint.FOLDER / "best")
         else:
             self.progress.since_best += 1
 
@@ -268,7 +268,7 @@ class _Run:
         }
         if self.first:
             folder = self.dir / ("adapter" if plan.model.adapter == "lora" else "model")
-            run_dir.export(self.session.policy.model, self.session.loaded, folder)
+            run_dir.export(self.session.policy, self.session.loaded, folder)
             run_dir.write_text(self.dir / "README.md", run_dir.model_card(plan, self.session.loaded, summary))
             plot_run(self.dir / "metrics.jsonl", self.dir / "plots")
             run_dir.write_json(self.dir / "summary.json", summary)

@@ -14,13 +14,19 @@ from typing import Any
 import torch
 import yaml
 
-from rlft.base import Group
+from rlft.base import Group, Trained
 from rlft.evaluation.accuracy import Answer
+from rlft.evaluation.pairs import Compared, sentence
 from rlft.evaluation.sampled import record
-from rlft.models.adapter import has_adapter
-from rlft.models.load import POLICY, Loaded
+from rlft.models.load import Loaded
+from rlft.models.policy import Policy
 from rlft.train.plan import Plan
 
+AUTO: dict[Trained, tuple[str, str]] = {
+    "log_probs": ("AutoModelForCausalLM", ""),
+    "scores": ("AutoModelForSequenceClassification", ", num_labels=1"),
+}
+"""The class of transformers that reads what a run trained, and what else it has to be told of a base model."""
 VERSIONS = ("rlft", "torch", "transformers", "peft", "accelerate", "datasets", "hydra-core", "omegaconf", "tokenizers")
 
 
@@ -109,6 +115,11 @@ def write_answers(path: Path, answers: list[Answer]) -> None:
     write_text(path, "".join(json.dumps(a.as_dict(), ensure_ascii=False) + "\n" for a in answers))
 
 
+def write_pairs(path: Path, pairs: list[Compared]) -> None:
+    """Writes one line per pair of answers to held-out questions."""
+    write_text(path, "".join(json.dumps(pair.as_dict(), ensure_ascii=False) + "\n" for pair in pairs))
+
+
 def write_drawn(path: Path, rows: list[list[Answer]]) -> None:
     """Writes one line per question, with all the answers that were drawn for it."""
     write_text(path, "".join(json.dumps(record(row), ensure_ascii=False) + "\n" for row in rows))
@@ -147,14 +158,11 @@ def environment(plan: Plan, loaded: Loaded, device: torch.device) -> dict[str, A
     }
 
 
-def export(model: Any, loaded: Loaded, target: Path) -> Path:
+def export(policy: Policy, loaded: Loaded, target: Path) -> Path:
     """Writes the trained adapter in PEFT format (the whole model where all weights are trained) with its tokenizer."""
     target.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
-    if has_adapter(model):
-        model.save_pretrained(scratch, selected_adapters=[POLICY])
-    else:
-        model.save_pretrained(scratch)
+    policy.save_pretrained(scratch)
     loaded.chat.tokenizer.save_pretrained(scratch)
     (scratch / "README.md").unlink(missing_ok=True)  # PEFT's template; the run directory has a model card of its own
     scratch.chmod(0o755)
@@ -181,7 +189,9 @@ def model_card(plan: Plan, loaded: Loaded, summary: dict[str, Any]) -> str:
         f"Trained with rlft: {plan.triple()}",
         "",
     ]
-    if result and result["accuracy_after"] is not None:
+    if result and "pair_accuracy" in result:
+        lines += [f"{_capital(sentence(result))}.", ""]
+    elif result and result["accuracy_after"] is not None:
         low, high = result["interval"]
         lines += [
             f"Held-out accuracy on {result['n']} questions, greedy, at most {result['max_completion_tokens']} tokens: "
@@ -191,21 +201,22 @@ def model_card(plan: Plan, loaded: Loaded, summary: dict[str, Any]) -> str:
             "",
         ]
     folder = "adapter" if plan.model.adapter == "lora" else "model"
+    auto, labels = AUTO[plan.algorithm.trains]
     lines += [
         "## Use",
         "",
         "```python",
-        "from transformers import AutoModelForCausalLM",
+        f"from transformers import {auto}",
         "",
         *(
             [
                 "from peft import PeftModel",
                 "",
-                f'model = AutoModelForCausalLM.from_pretrained("{plan.model.hub_id or plan.model.path}")',
+                f'model = {auto}.from_pretrained("{plan.model.hub_id or plan.model.path}"{labels})',
                 f'model = PeftModel.from_pretrained(model, "{folder}")',
             ]
             if folder == "adapter"
-            else [f'model = AutoModelForCausalLM.from_pretrained("{folder}")']
+            else [f'model = {auto}.from_pretrained("{folder}")']
         ),
         "```",
         "",
@@ -230,3 +241,7 @@ def _git_commit() -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -12,7 +12,19 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.optim.lr_scheduler import LambdaLR
 
-from rlft.base import READ_REFERENCE, Batch, Context, Group, Processes, Role, RunError, Sampler, UserError, derive_seed
+from rlft.base import (
+    READ_REFERENCE,
+    Batch,
+    Context,
+    Group,
+    Processes,
+    Role,
+    RunError,
+    Sampler,
+    Trained,
+    UserError,
+    derive_seed,
+)
 from rlft.models.adapter import has_adapter, has_dropout
 from rlft.models.critic import CriticRole
 from rlft.models.embedded import cache_home
@@ -23,6 +35,7 @@ from rlft.models.policy import Policy
 from rlft.models.roles import FullKLRole, MismatchedRole, OldPolicyRole, Reference, ReferenceRole
 from rlft.models.rollout import Setting
 from rlft.models.row_cache import RowCache
+from rlft.models.scorer import Scorer
 from rlft.models.teacher import Teacher, TeacherRole, load_teacher
 from rlft.train.bill import reading_flops
 from rlft.train.budget import Meter
@@ -32,6 +45,12 @@ from rlft.train.loop import Learner
 from rlft.train.memory import keep_freed_memory, resolve
 from rlft.train.plan import Plan
 from rlft.train.schedule import schedule
+
+MODULES: dict[Trained, Callable[[Loaded, Callable[[str], None]], Policy]] = {
+    "log_probs": lambda loaded, say: Policy(loaded.model, say),
+    "scores": lambda loaded, say: Scorer(loaded.model, loaded.chat, say),
+}
+"""What a run makes of its model, by what the algorithm trains."""
 
 
 @dataclass
@@ -143,7 +162,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     if training and "teacher" in plan.algorithm.needs:  # its adapter comes first: the policy looks at what it runs
         plan.check()
         other = load_teacher(plan.teacher, plan.model, loaded, accelerator.device, say, trust_remote_code)
-    policy = Policy(loaded.model, say)
+    policy = MODULES[plan.algorithm.trains](loaded, say)
     tokens = _resolve_memory(plan, policy, loaded, accelerator, processes, say)
     plan = _resolved(plan, loaded, tokens, policy.recompute)
     reference = Reference(policy, keep=training and bool(plan.algorithm.needs & READ_REFERENCE))
@@ -193,10 +212,10 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
 
 
 def trained_parameters(policy: Policy) -> list[torch.nn.Parameter]:
-    """Returns the policy's trained weights: its adapter's, or all of them."""
+    """Returns the policy's trained weights: its adapter's, or all of them, and those of its heads."""
     if has_adapter(policy.model):
-        return [p for n, p in policy.model.named_parameters() if f".{POLICY}." in n]
-    return list(policy.model.parameters())
+        return [*(p for n, p in policy.model.named_parameters() if f".{POLICY}." in n), *policy.heads]
+    return [*policy.model.parameters(), *policy.heads]
 
 
 def _accelerator(plan: Plan) -> Accelerator:

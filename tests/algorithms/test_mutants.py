@@ -29,6 +29,12 @@ TARGETS = {
     ],
     "rlft.algorithms.dpo": ["DPO.slope", "IPO.slope", "Hinge.slope", "RobustDPO.slope"],
     "rlft.algorithms.anchored": ["RPO.coefficient", "SimPO.slope", "ORPO.slope", "ORPO.coefficient"],
+    "rlft.algorithms.bradley_terry": [
+        "BradleyTerry.slope",
+        "BradleyTerry.reduction",
+        "BradleyTerry.prepare",
+        "BradleyTerry.coefficient",
+    ],
     "rlft.algorithms.kto": ["KTO.reduction", "KTO.prepare", "KTO.coefficient"],
     "rlft.algorithms.distill": ["Distill.coefficient", "Distill._ratio"],
     "rlft.algorithms.policy_gradient": [
@@ -261,6 +267,7 @@ EQUIVALENT: dict[str, str] = {
     "PolicyGradient.prepare: ops.k1(log_ratio_ref) -> log_ratio_ref": "k1 is the identity; the call names it",
     "MeanRatio.rows: 1 -> 2": "it divides where the mean is 0, and there the deviation is 0",
     "KL.coefficient: log_ratio_ref -> log_ratio": SHAPE_ONLY,
+    "BradleyTerry.coefficient: ops.row_sum -> ops.row_mean": "a prepared row has one trained token",
     "KTO.coefficient: logp -> log_ratio": SHAPE_ONLY,
     "gae: value -> reward": SHAPE_ONLY,
     "gae: torch.zeros_like(ahead) -> ahead": "these are zeros at that point, and are replaced, not written to",

@@ -6,7 +6,7 @@ import pytest
 import torch
 from by_hand import batch, coefficient, near
 
-from rlft.algorithms import IPO, KTO, ORPO, RPO, Hinge, RobustDPO, SimPO
+from rlft.algorithms import IPO, KTO, ORPO, RPO, BradleyTerry, Hinge, RobustDPO, SimPO
 
 # Two pairs of completions of two tokens and one, and a tie. The margins of the summed log-ratios are
 # (0.5 + 0.25) - 0.35 = 0.4 and, the other way round, -0.1 - 0.5 = -0.6.
@@ -56,6 +56,18 @@ def test_simpo() -> None:
     gc = [2 / (1 + math.exp(x)) for x in (-2.2, -0.7)]
     method = SimPO(beta=2.0, gamma=0.5)
     near(coefficient(method, PAIRS, LOGP), [gc[0] / 2] * 2, [-gc[0], 0], [-gc[1], 0], [gc[1], 0], *TIE)
+
+
+def test_bradley_terry() -> None:
+    """Scores stand at each row's last token: -2 and -0.65, -1 and -1.1, a tie of -1 and -2."""
+    gc = [1 / (1 + math.exp(h)) for h in (-1.35, -0.1)]  # σ(-h)
+    near(coefficient(BradleyTerry(), PAIRS, LOGP), [0, gc[0]], [-gc[0], 0], [-gc[1], 0], [gc[1], 0], *TIE)
+    # The middles are -2.65 and -2.1: -2·0.5·middle for either answer.
+    first, second = ([0, gc[0] + 2.65], [-gc[0] + 2.65, 0]), ([-gc[1] + 2.1, 0], [gc[1] + 2.1, 0])
+    near(coefficient(BradleyTerry(centring=0.5), PAIRS, LOGP), *first, *second, *TIE)
+    weights = BradleyTerry().reduction(PAIRS.mask, PAIRS.group)
+    near(weights, [0, 1 / 3], [1 / 3, 0], [1 / 3, 0], [1 / 3, 0], [0, 1 / 3], [0, 1 / 3])
+    assert BradleyTerry().trains == "scores" and "2c" in BradleyTerry(centring=0.5).formula
 
 
 def test_orpo() -> None:

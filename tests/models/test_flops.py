@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 from tiny import make_batch, tiny_model, with_adapter
-from transformers import LlamaConfig, MixtralConfig, MixtralForCausalLM
+from transformers import LlamaConfig, LlamaForSequenceClassification, MixtralConfig, MixtralForCausalLM
 
 from rlft.base import Batch, Processes
 from rlft.models.adapter import only
@@ -171,3 +171,11 @@ def test_the_reference_and_the_critic_cost_what_torch_counts() -> None:
     batch = batch.replace(weight=batch.mask.float(), returns=batch.mask.float())
     learning = counted(lambda: critic.learn(critic.annotate(batch)))
     assert learning == pytest.approx(step_flops(shape, {"critic": tokens}, tokens, 1)["critic"], rel=0.1)
+
+
+def test_a_classifier_has_the_body_of_its_language_model_and_a_head_of_its_own() -> None:
+    model = LlamaForSequenceClassification(LlamaConfig(**WIDE, num_labels=3))
+    shape = Shape.of(model)
+    assert (shape.body, shape.head, shape.adapter) == (BODY, 3 * 64, 0)
+    model.score = torch.nn.Sequential(model.score)  # more than a layer
+    assert (Shape.of(model).body, Shape.of(model).head) == (BODY + 3 * 64, 0)

@@ -18,6 +18,7 @@ from rlft.algorithms import (
     K3,
     KTO,
     SAPO,
+    BradleyTerry,
     ConstantLength,
     Distill,
     GroupCentred,
@@ -178,6 +179,26 @@ def test_pairs(name: str, seed: int) -> None:
     (gradient,) = torch.autograd.grad(loss, leaf)
     assert expected.abs().max() > 1e-3
     torch.testing.assert_close(expected[order], -gradient, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("centring", [0.0, 0.2])
+@pytest.mark.parametrize("seed", range(5))
+def test_reward_models(seed: int, centring: float) -> None:
+    batch = full(4, 2, seed, rewards=torch.tensor([1.0, 0.0] * 4))
+    scores = draw_logp(batch)
+    expected, _ = ours(BradleyTerry(centring), batch, scores)
+    order = torch.cat([torch.arange(0, 8, 2), torch.arange(1, 8, 2)])
+    last = (torch.arange(8), batch.mask.sum(1) - 1)
+    leaf = scores[last][order].requires_grad_()
+    arguments = SimpleNamespace(center_rewards_coefficient=centring or None)
+    trainer = bare(trl.RewardTrainer, args=arguments, _total_train_tokens=0, _tp_size=1)
+    outputs = SimpleNamespace(logits=leaf[:, None])
+    loss = trainer.compute_loss(lambda **_: outputs, {"attention_mask": batch.attention})
+    (gradient,) = torch.autograd.grad(loss, leaf)
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close(expected[last][order], -gradient, rtol=0, atol=1e-9)
+    expected[last] = 0
+    assert not expected.any(), "the other tokens carry nothing"
 
 
 @pytest.mark.parametrize("seed", range(5))

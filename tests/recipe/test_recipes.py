@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rlft.algorithms import KTO, Distill, Formula, PolicyGradient, Preference, WeightedLikelihood
+from rlft.algorithms import KTO, BradleyTerry, Distill, Formula, PolicyGradient, Preference, WeightedLikelihood
 from rlft.base import UserError
 from rlft.data import Labelled, Offline, Online, Pairs, Recorded
 from rlft.recipe import build, compose, read_data
@@ -13,7 +13,7 @@ from rlft.recipe.build import recipe_hash
 from rlft.recipe.groups import GROUPS, options, shipped, summary_line
 
 PAIRED = ("dpo", "ipo", "hinge", "robust", "rpo", "simpo", "orpo")
-FROM_POOL = (*PAIRED, "kto", "dpo_note")
+FROM_POOL = (*PAIRED, "kto", "dpo_note", "reward_model")
 SAMPLED = (
     "ppo_note",
     "grpo_note",
@@ -43,6 +43,7 @@ ALGORITHMS = {
     **dict.fromkeys(SAMPLED, PolicyGradient),
     **dict.fromkeys(NOTES, Formula),
     **dict.fromkeys(PAIRED, Preference),
+    "reward_model": BradleyTerry,
     "formula": Formula,
     "distill": Distill,
     "kto": KTO,
@@ -64,24 +65,28 @@ def test_the_recipes_are_these() -> None:
     assert set(options("recipe")) == {
         *(f"{method}_math" for method in ("sft", "rft", "online_rft", "ppo", "grpo", *FROM_POOL, *SAMPLED)),
         "grpo_mixed",
-        *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo", "kto")),
+        "reward_model_math",
+        "ppo_math_rm",
+        *(f"{method}_gsm8k" for method in ("sft", "rft", "dpo", "ppo", "grpo", "kto", "reward_model")),
         *(f"{method}_steps" for method in ("rft", "online_rft", "grpo", "grpo_process")),
     }
 
 
 @pytest.mark.parametrize("name", options("recipe"))
 def test_a_recipe_is_sound(name: str, tmp_path: Path) -> None:
-    method, _, task = name.rpartition("_")
+    method, _, task = name.removesuffix("_rm").rpartition("_")
     words = [f"recipe={name}"]
+    if name.endswith("_rm"):
+        words.append(f"reward.path={tmp_path}")
     if task == "gsm8k":
         file = tmp_path / "rows.jsonl"
-        rows = PAIRS if method in ("dpo", "kto") else ROWS
+        rows = PAIRS if method in ("dpo", "kto", "reward_model") else ROWS
         file.write_text("".join(json.dumps(row) + "\n" for row in rows))
         words.append(f"data.train_file={file}")
     composed = compose(words)
     plan = build(composed.config, tmp_path / "run")
     read_data(plan)
-    recorded = {"dpo_gsm8k": Pairs, "kto_gsm8k": Labelled}
+    recorded = {"dpo_gsm8k": Pairs, "kto_gsm8k": Labelled, "reward_model_gsm8k": Pairs}
     source = recorded.get(name) or (Offline if method in FROM_POOL else SOURCES[method])
     assert type(plan.source) is source
     assert isinstance(plan.algorithm, ALGORITHMS[method])
@@ -96,6 +101,14 @@ def test_a_recipe_without_data_of_its_own_asks_for_it(name: str, tmp_path: Path)
     plan = build(compose([f"recipe={name}"]).config, tmp_path)
     with pytest.raises(UserError, match=r"data\.train_file=PATH"):
         read_data(plan)
+
+
+def test_a_learned_reward_that_is_not_there_is_said_before_a_model_is_loaded(tmp_path: Path) -> None:
+    words = ["recipe=ppo_math_rm", f"reward.path={tmp_path}/none"]
+    with pytest.raises(UserError, match=r"reward\.path=.*/none: there is no such folder.*recipe=reward_model_math"):
+        read_data(build(compose(words).config, tmp_path))
+    assert compose(["recipe=ppo_math_rm"]).config["reward"]["path"] == "runs/reward_model_math/adapter"
+    assert compose(["recipe=reward_model_math"]).config["output_dir"] == "runs/reward_model_math"
 
 
 def test_the_algorithm_of_a_recipe_can_be_replaced_and_leaves_nothing_behind() -> None:

@@ -99,3 +99,34 @@ def test_a_conversation_that_is_too_long_is_refused_not_cut(tmp_path: Path) -> N
 def test_a_batch_holds_something() -> None:
     with pytest.raises(UserError, match=r"reward\.batch_size=0"):
         RewardModel(path="x", batch_size=0)
+
+
+def test_an_adapter_without_a_score_is_no_reward_model(tmp_path: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from rlft.rewards.adapter import read_adapter
+
+    base = save(tmp_path / "base", causal=True)
+    assert read_adapter(base) is None
+    settings = LoraConfig(r=2, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    get_peft_model(AutoModelForCausalLM.from_pretrained(base), settings).save_pretrained(tmp_path / "adapter")
+    with pytest.raises(UserError, match="has 0 labels; a reward model has one"):
+        RewardModel(path=f"{tmp_path}/adapter").score([group("a")])
+    (tmp_path / "adapter" / "adapter_model.safetensors").unlink()
+    with pytest.raises(UserError, match="cannot be loaded as a reward model"):
+        RewardModel(path=f"{tmp_path}/adapter").score([group("a")])
+
+
+def test_a_folder_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
+    from rlft.rewards import Combine, Format, ProcessModel
+
+    for path in (f"{tmp_path}/none", "runs/no_such_run/adapter"):
+        reward = RewardModel(path=path)
+        judges = [reward, Combine(parts={"a": reward, "b": Format(pattern="a")}, weights={"a": 1.0, "b": 1.0})]
+        judges += [ProcessModel(path="x", outcome=reward), ProcessModel(path=path)]
+        for judge in judges:
+            with pytest.raises(UserError, match=f"reward.path={path}: there is no such folder"):
+                judge.check()
+    RewardModel(path="someone/model").check()  # a hub id
+    RewardModel(path=str(tmp_path)).check()
