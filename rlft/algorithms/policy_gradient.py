@@ -1,6 +1,7 @@
 """PPO, GRPO and their family: one class, put together from four parts."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Bool, Float
@@ -96,13 +97,29 @@ class PolicyGradient(Algorithm):
 
     def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Returns surrogate + β·kl [B, T]; ρ is exactly 1 where `logp_old` is None."""
+        return reduce(torch.add, self.terms(batch, logp).values())
+
+    def terms(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: the surrogate, and β·kl where it is part of the coefficient."""
         advantage = annotated(batch.advantage, "advantage").to(logp.dtype)
         log_ratio = self._log_ratio(batch, logp)
-        gc = self.surrogate.coefficient(advantage, log_ratio, batch.mask)
-        if self.beta:
+        surrogate = self.surrogate.coefficient(advantage, log_ratio, batch.mask)
+        terms = {self.surrogate.formula: ops.masked(surrogate, batch.mask)}
+        if self.beta and self.kl.penalises == "coefficient":
             log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
-            gc = gc + self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
-        return ops.masked(gc, batch.mask)
+            kl = self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
+            terms[f"β·{self.kl.formula}"] = ops.masked(kl, batch.mask)
+        return terms
+
+    def factors(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: Â, what the surrogate makes of ρ, π_ref/π where β > 0, and a critic's V and returns."""
+        advantage = ops.masked(annotated(batch.advantage, "advantage").to(logp.dtype), batch.mask)
+        found = {"Â": advantage, **self.surrogate.factors(advantage, self._log_ratio(batch, logp), batch.mask)}
+        if self.beta:
+            found["π_ref/π"] = ops.masked(annotated(batch.logp_ref, "logp_ref") - logp, batch.mask).exp()
+        if "critic" in self.needs:
+            found |= {"V": annotated(batch.value, "value"), "return": annotated(batch.returns, "returns")}
+        return found
 
     def vanishes(self, batch: Batch) -> Bool[Tensor, " B"]:
         """See Algorithm: without a KL term, rows whose advantage is 0 throughout, as in groups that are all right or

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -37,6 +37,7 @@ class Session:
 
     Attributes:
         plan: with "auto" values resolved.
+        reference: π_ref.
         meter: of the budget.
         context: what the data source was given.
         data_seconds: what binding the data took; where completions are sampled once, that is most of their cost.
@@ -48,6 +49,7 @@ class Session:
     processes: Processes
     loaded: Loaded
     policy: Policy
+    reference: Reference
     sampler: Sampler
     roles: dict[str, Role]
     learner: Learner
@@ -133,7 +135,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     spent = None if plan.budget.unit is None else lambda: meter.share
     scheduler = LambdaLR(optimizer.adamw, schedule(trainer.schedule, trainer.warmup_steps, total, spent))
     correction = plan.rollout.correction if plan.source.on_policy else None
-    roles = _roles(plan, policy, reference, tokens, processes) if training else {}
+    roles = make_roles(plan, policy, reference, tokens, processes) if training else {}
     learner = Learner(
         policy=policy,
         algorithm=plan.algorithm,
@@ -159,7 +161,9 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         training=training,
         curriculum=plan.curriculum,
     )
-    session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say, meter, context)
+    session = Session(
+        plan, accelerator, processes, loaded, policy, reference, sampler, roles, learner, say, meter, context
+    )
     began = time.perf_counter()
     plan.source.bind(context)
     session.data_seconds = time.perf_counter() - began
@@ -260,24 +264,28 @@ def _described(plan: Plan, loaded: Loaded) -> dict[str, torch.Tensor]:
     return {f"{loaded.base_hash} {adapter} {loaded.dtype} {loaded.chat.fingerprint} {versions}": torch.zeros(1)}
 
 
-def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, processes: Processes) -> dict[str, Role]:
-    """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
+def make_roles(
+    plan: Plan,
+    policy: Policy,
+    reference: Reference,
+    tokens: int,
+    processes: Processes,
+    known: Mapping[str, Role] | None = None,
+) -> dict[str, Role]:
+    """Returns the roles the algorithm needs, those that are `known` as they are. Without a further optimiser step per
+    batch π_old is the policy itself. Raises UserError as Plan.check does."""
     plan.check()
     trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
-    roles: dict[str, Role] = {}
     noisy = plan.rollout.correction is not None and has_dropout(policy.model)  # π_old of the mismatch has no dropout
-    if "old" in needs or trainer.epochs * trainer.mini_batches > 1 or noisy:
-        roles["old"] = OldPolicyRole(policy, tokens, atom, processes)
-    if "reference" in needs:
-        roles["reference"] = ReferenceRole(
-            reference, tokens, atom, processes, None if plan.source.on_policy else RowCache()
-        )
-    if "kl_full" in needs:
-        roles["kl_full"] = FullKLRole(reference, tokens, atom, processes)
-    if "mismatched" in needs:
-        roles["mismatched"] = MismatchedRole(reference, tokens, atom, processes)
-    if "critic" in needs:
-        roles["critic"] = CriticRole(
+    if trainer.epochs * trainer.mini_batches > 1 or noisy:
+        needs = needs | {"old"}
+    cache = None if plan.source.on_policy else RowCache()
+    makers: dict[str, Callable[[], Role]] = {
+        "old": lambda: OldPolicyRole(policy, tokens, atom, processes),
+        "reference": lambda: ReferenceRole(reference, tokens, atom, processes, cache),
+        "kl_full": lambda: FullKLRole(reference, tokens, atom, processes),
+        "mismatched": lambda: MismatchedRole(reference, tokens, atom, processes),
+        "critic": lambda: CriticRole(
             policy,
             tokens,
             atom,
@@ -288,8 +296,10 @@ def _roles(plan: Plan, policy: Policy, reference: Reference, tokens: int, proces
             weight_decay=trainer.weight_decay,
             max_norm=trainer.max_grad_norm,
             clip=trainer.critic_clip,
-        )
-    return roles
+        ),
+    }
+    known = known or {}
+    return {name: known[name] if name in known else make() for name, make in makers.items() if name in needs}
 
 
 def _silent(_: str) -> None:
