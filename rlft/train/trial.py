@@ -36,7 +36,9 @@ def restore(session: Session, run_dir: Path) -> None:
     newest = checkpoint.latest(run_dir)
     if newest is None:
         raise UserError(f"{run_dir} has no checkpoint yet: go on with `rlft resume {run_dir}`")
-    session.load_state_dict(checkpoint.read(newest))
+    state = checkpoint.read(newest)
+    session.load_state_dict(state["session"])
+    session.say(f"{run_dir} after step {state['step']}")
 
 
 def draw(session: Session, count: int) -> list[Group]:
