@@ -103,13 +103,11 @@ class PolicyGradient(Algorithm):
         """See Algorithm: the surrogate, and β·kl where it is part of the coefficient."""
         advantage = annotated(batch.advantage, "advantage").to(logp.dtype)
         log_ratio = self._log_ratio(batch, logp)
-        surrogate = self.surrogate.coefficient(advantage, log_ratio, batch.mask)
-        terms = {self.surrogate.formula: ops.masked(surrogate, batch.mask)}
+        terms = {self.surrogate.formula: self.surrogate.coefficient(advantage, log_ratio, batch.mask)}
         if self.beta and self.kl.penalises == "coefficient":
             log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
-            kl = self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
-            terms[f"β·{self.kl.formula}"] = ops.masked(kl, batch.mask)
-        return terms
+            terms[f"β·{self.kl.formula}"] = self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
+        return {formula: ops.masked(term, batch.mask) for formula, term in terms.items()}
 
     def factors(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
         """See Algorithm: Â, what the surrogate makes of ρ, π_ref/π where β > 0, and a critic's V and returns."""

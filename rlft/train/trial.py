@@ -55,6 +55,7 @@ def draw(session: Session, count: int) -> list[Group]:
             if len(group.completions) == 1 or differs(group):
                 telling.append(len(found))
             found.append(group)
+    session.say(f"{len(found)} questions drawn, {len(telling)} of them with completions that teach something")
     others = [i for i in range(len(found)) if i not in telling]
     return [found[i] for i in sorted([*telling, *others][:count])]
 

@@ -10,7 +10,20 @@ import torch
 from by_hand import batch, logs
 from torch import Tensor
 
-from rlft.algorithms import CISPO, DPO, K3, KTO, ORPO, RPO, Formula, GroupNormalised, NoKL, PolicyGradient, PPOClip
+from rlft.algorithms import (
+    CISPO,
+    DPO,
+    K3,
+    KTO,
+    ORPO,
+    RPO,
+    Formula,
+    GroupNormalised,
+    KLInReward,
+    NoKL,
+    PolicyGradient,
+    PPOClip,
+)
 from rlft.base import Algorithm, Batch
 from rlft.testing import draw_logp
 
@@ -63,6 +76,13 @@ def test_policy_gradients_split_into_surrogate_and_kl() -> None:
     assert factors["ρ"] == [near([1, 1.4]), near([0.7, 1])]
     assert factors["live(ρ)"] == [[1, 0], [0, 1]]
     assert factors["π_ref/π"] == [near([1, 0.25 / 0.7]), near([0.2 / 0.35, 1])]
+
+
+def test_a_kl_in_the_reward_is_no_term() -> None:
+    in_reward = PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.2), KLInReward(), beta=0.1)
+    assert list(in_reward.terms(prepared(in_reward), LOGP)) == ["Â·ρ·live(ρ)"]
+    assert "π_ref/π" in in_reward.factors(prepared(in_reward), LOGP)
+    assert not KLInReward().coefficient(torch.ones(1, 1), torch.ones(1, 1)).any()
 
 
 def test_other_surrogates_say_what_the_advantage_is_multiplied_by() -> None:

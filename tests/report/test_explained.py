@@ -3,6 +3,7 @@
 import io
 import re
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 from explained import HOSTILE, explanation
@@ -14,10 +15,9 @@ from rlft.report.markup import join
 MOST = 2_000_000
 
 
-def shown(colours: bool, **size: int) -> str:
+def shown(system: Literal["standard", "truecolor"] | None) -> str:
     text = io.StringIO()
-    system = "truecolor" if colours else None
-    show(explanation(text="tok", **size), Console(file=text, width=200, color_system=system, force_terminal=colours))
+    show(explanation(text="tok"), Console(file=text, width=200, color_system=system, force_terminal=bool(system)))
     return text.getvalue()
 
 
@@ -55,8 +55,9 @@ def test_the_page_stays_small(size: tuple[int, int]) -> None:
 
 
 def test_the_terminal_has_colours_or_numbers() -> None:
-    plain, coloured = shown(False), shown(True)
+    plain, coloured = shown(None), shown("truecolor")
     assert "\x1b[" not in plain and "tok[+0.167] a[+0.333]" in plain and "■[+1]" in plain
+    assert "tok[+0.167]" in shown("standard"), "16 colours are too few for shades"
     assert "48;2;31;116;184" in coloured and "[+0.167]" not in coloured  # the darkest blue
     for text in (plain, coloured):
         assert "GC +0.167 to +1 · Â 1 · live(ρ) 0 to 1 · w 1" in text

@@ -15,8 +15,8 @@ def effects(explanation: Explanation) -> Section:
     said = (
         f"The change of `log π(o|q)`, nats, by one step of AdamW at a learning rate of {explanation.learning_rate:g}. "
         "Upper bar: to first order, `⟨∇ log π(o|q), δθ⟩`, δθ what the optimiser changed. Lower bar: measured. "
-        "AdamW's first step moves each weight by about the learning rate however small its gradient is, so that "
-        "methods differ in direction here, and hardly in size."
+        "AdamW's first step moves each weight by about the learning rate however small its gradient is: how "
+        "coefficients stand to each other counts, their common scale does not."
     )
     return Section("step", "One step", "What one step does", said, join(*parts))
 
@@ -70,4 +70,4 @@ def _made_of(explanation: Explanation, method: Method) -> Html:
     for place, number in enumerate(method.rows):
         name = f"{number + 1} · r = {explanation.completions[number].reward:.3g}"
         lines.append([name, *(column.range for column in known[place]), signed(method.pull(place))])
-    return table(["completion", *(column.name for column in known[0]), "Σ w·GC"], lines, "right")
+    return table(["completion", *(column.name for column in known[0]), "Σ w·GC"], lines, "right whole")

@@ -15,7 +15,8 @@ DOWN = ("#fdebdd", "#fbd0ae", "#f5ab74", "#e98239", "#c95f10")
 
 def show(explanation: Explanation, console: Console) -> None:
     """Prints a table for each question: its completions, each under every method."""
-    colours = console.color_system is not None and not console.no_color
+    # Sixteen colours have no shades to tell a small coefficient of one sign from one of the other.
+    colours = console.color_system in ("256", "truecolor") and not console.no_color
     for number, prompt in enumerate(explanation.prompts):
         _say(console, f"\nq: {prompt}")
         console.print(_table(explanation, number, colours))
