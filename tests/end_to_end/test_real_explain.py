@@ -12,8 +12,8 @@ Rlft = Callable[..., dict[str, Any]]
 
 
 def test_first_order_and_measurement_agree_on_one_grpo_group(rlft: Rlft, tmp_path: Path) -> None:
-    # Which digit an answer has decides its reward: groups differ in it, so that one draw suffices.
-    reward = ["reward=format", "reward.match=search", "reward.pattern=4", "reward.cut_off=train"]
+    # A 4 in the answer is rewarded: some of a group have one, so that no question is drawn in vain.
+    reward = ["reward=format", "reward.match=search", 'reward.pattern="4"', "reward.cut_off=train"]
     words = ["data.max_completion_tokens=16", "data.task_size=400", "trainer.prompts_per_step=1", "trainer.device=cpu"]
     found = rlft("explain", "recipe=grpo_math", *reward, *words)
     (grpo,) = found["methods"]
