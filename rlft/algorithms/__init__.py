@@ -1,7 +1,7 @@
 """Methods as gradient coefficients, and the parts that they are put together from."""
 
 from rlft.algorithms.advantage import Advantage, RewardAdvantage, RowAdvantage
-from rlft.algorithms.anchored import ORPO, RPO, SimPO
+from rlft.algorithms.anchored import RPO, SimPO
 from rlft.algorithms.bradley_terry import BradleyTerry
 from rlft.algorithms.clip import PPOClip
 from rlft.algorithms.distill import Distill
@@ -10,6 +10,7 @@ from rlft.algorithms.formula import Formula
 from rlft.algorithms.group_advantage import GroupCentred, GroupNormalised, LeaveOneOut, MeanRatio
 from rlft.algorithms.kl import K2, K3, KL, KLInReward, NoKL
 from rlft.algorithms.kto import KTO
+from rlft.algorithms.odds import ORPO
 from rlft.algorithms.policy_gradient import PolicyGradient
 from rlft.algorithms.preference import Preference
 from rlft.algorithms.process import StepNormalised

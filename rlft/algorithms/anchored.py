@@ -14,8 +14,6 @@ from rlft.algorithms.dpo import DPO
 from rlft.algorithms.preference import Margin, Preference, pairs
 from rlft.base import Batch
 
-CERTAIN = -1e-6  # the mean log π, nats, that ORPO takes for the greatest: its odds have no end
-
 
 @dataclass(frozen=True)
 class RPO(DPO):
@@ -37,11 +35,11 @@ class RPO(DPO):
         """See Algorithm."""
         return super().formula.replace(", w =", " + α/|o|·1[o⁺], w =", 1)
 
-    def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        """Returns ±f'(h) + α/|o|·1[o⁺] [B, T]."""
+    def terms(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: ±f'(h), and α/|o|·1[o⁺]."""
         preferred = annotated(batch.advantage, "advantage").clamp(min=0).to(logp.dtype)
         length = ops.lengths(batch.mask).to(logp.dtype)[:, None]
-        return DPO.coefficient(self, batch, logp) + self.alpha * preferred / length
+        return DPO.terms(self, batch, logp) | {"α/|o|·1[o⁺]": self.alpha * preferred / length}
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns Σ over pairs of w·(f(h) + α·mean log π(o⁺))."""
@@ -90,61 +88,3 @@ class SimPO(Preference):
     def slope(self, margin: Margin) -> Margin:
         """Returns β·σ(γ - βh)."""
         return self.beta * torch.sigmoid(self.gamma - self.beta * margin)
-
-
-@dataclass(frozen=True)
-class ORPO(Preference):
-    """GC(o⁺) = [1 + λ·σ(-l)/(1-P⁺)]/|o|, GC(o⁻) = -λ·σ(-l)/(1-P⁻)/|o| (ORPO, arXiv 2403.07691, Eq. 6 and 7).
-
-    P = exp(mean log π) and l = log[P⁺/(1-P⁺)] - log[P⁻/(1-P⁻)], the log of the ratio of the odds: supervised
-    fine-tuning on o⁺ that pushes o⁻ away. No reference.
-
-    Attributes:
-        weight: λ, of at least 0.
-    """
-
-    relative: ClassVar[bool] = False
-    averaged = True
-
-    weight: float
-
-    def __post_init__(self) -> None:
-        check_number("weight", self.weight, 0)
-
-    @property
-    def slope_formula(self) -> str:
-        """See Preference."""
-        return "λ·σ(-l)/(1-P)"
-
-    @property
-    def formula(self) -> str:
-        """See Algorithm."""
-        pull = self.slope_formula
-        return f"GC = (1[o⁺] ± {pull})/|o|, w = m/#pairs, P = exp(mean log π), l = log odds(o⁺) - log odds(o⁻)"
-
-    def value(self, margin: Margin) -> Margin:
-        """Returns λ·log σ(l)."""
-        return self.weight * logsigmoid(margin)
-
-    def slope(self, margin: Margin) -> Margin:
-        """Returns λ·σ(-l)."""
-        return self.weight * torch.sigmoid(-margin)
-
-    def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        """Returns the above [B, T]."""
-        sign = annotated(batch.advantage, "advantage").to(logp.dtype)
-        side, mean = ops.row_mean(sign, batch.mask), ops.row_mean(logp, batch.mask).clamp(max=CERTAIN)
-        rest = -torch.expm1(mean)  # 1 - P
-        pull = side * self.slope(ops.group_sum(side * (mean - rest.log()), batch.group)) / rest
-        return sign.abs() * ((side.clamp(min=0) + pull) / ops.lengths(batch.mask).to(logp.dtype))[:, None]
-
-    def score(self, batch: Batch, logp: Float[Tensor, "B T"], row: int) -> Float[Tensor, ""]:
-        """Returns the log of the odds."""
-        p = super().score(batch, logp, row).exp()
-        return torch.log(p / (1 - p)) if bool(batch.mask[row].any()) else logp.new_zeros(())
-
-    def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
-        """Returns Σ over pairs of w·(mean log π(o⁺) + λ·log σ(l))."""
-        weight = annotated(batch.weight, "weight")
-        likelihood = [weight[better].max() * super(ORPO, self).score(batch, logp, better) for better, _ in pairs(batch)]
-        return super().objective(batch, logp) + sum(likelihood)

@@ -69,11 +69,14 @@ class BradleyTerry(Preference):
         """Leaves each row its last trained token, and fills `advantage` with ±1 there."""
         return Preference.prepare(self, batch.replace(mask=ops.last(batch.mask)))
 
-    def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        """Returns ±σ(-h) less 2c(s(o⁺) + s(o⁻)) [B, T], given scores in the place of log π."""
-        middle = ops.group_sum(ops.row_sum(logp, batch.mask), batch.group)[:, None]
-        sign = annotated(batch.advantage, "advantage").to(logp.dtype)
-        return Preference.coefficient(self, batch, logp) - 2 * self.centring * sign.abs() * middle
+    def terms(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: ±σ(-h), and -2c(s(o⁺) + s(o⁻)), given scores in the place of log π."""
+        terms = super().terms(batch, logp)
+        if self.centring:
+            middle = ops.group_sum(ops.row_sum(logp, batch.mask), batch.group)[:, None]
+            sign = annotated(batch.advantage, "advantage").to(logp.dtype)
+            terms["-2c(s(o⁺) + s(o⁻))"] = -2 * self.centring * sign.abs() * middle
+        return terms
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns Σ over pairs of w·(log σ(h) - c(s(o⁺) + s(o⁻))²)."""

@@ -68,13 +68,14 @@ class PPOClip(Surrogate):
 
     def coefficient(self, advantage: Tokens, log_ratio: Tokens, mask: Mask) -> Tokens:
         """Returns Â·s·live(s) [B, T]."""
-        if self.level == "token":
-            ratio = ops.token_ratio(log_ratio)
-        elif self.level == "sequence":
-            ratio = ops.sequence_ratio(log_ratio, mask)[:, None].expand_as(log_ratio)
-        else:
-            ratio = ops.geometric_ratio(log_ratio, mask)[:, None].expand_as(log_ratio)
+        ratio = self._ratio(log_ratio, mask)
         return advantage * ratio * ops.live(ratio, advantage, self.eps_low, self.eps_high)
+
+    def factors(self, advantage: Tokens, log_ratio: Tokens, mask: Mask) -> dict[str, Tensor]:
+        """See Surrogate: ρ (or s), and whether the clip lets the token live."""
+        ratio, symbol = self._ratio(log_ratio, mask), "s" if self.whole_rows else "ρ"
+        live = ops.live(ratio, advantage, self.eps_low, self.eps_high)
+        return {symbol: ratio, f"live({symbol})": live.to(ratio.dtype)}
 
     def objective(self, advantage: Tokens, log_ratio: Tokens, mask: Mask, weight: Tokens) -> Float[Tensor, ""]:
         """Returns Σ w·min(s·Â, clip(s)·Â): over tokens, or over rows with the row's own weight."""
@@ -88,3 +89,10 @@ class PPOClip(Surrogate):
                 ratio, weight = ratio ** (1 / length), weight * length
         clipped = ratio.clamp(1 - self.eps_low, 1 + self.eps_high)
         return (weight * torch.minimum(ratio * advantage, clipped * advantage)).sum()
+
+    def _ratio(self, log_ratio: Tokens, mask: Mask) -> Tokens:
+        """Returns s of every token [B, T]."""
+        if self.level == "token":
+            return ops.token_ratio(log_ratio)
+        of_rows = ops.sequence_ratio if self.level == "sequence" else ops.geometric_ratio
+        return of_rows(log_ratio, mask)[:, None].expand_as(log_ratio)

@@ -65,11 +65,19 @@ class KTO(Algorithm):
     def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Returns ±λβp(1-p) [B, T]."""
         sign = annotated(batch.advantage, "advantage").to(logp.dtype)
-        log_ratio = ops.row_sum(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
-        gap = (log_ratio - annotated(batch.mismatched, "mismatched").to(logp.dtype))[:, None]
-        p = torch.sigmoid(self.beta * gap)  # p(1-p) is the same for either sign
+        p = torch.sigmoid(self.beta * self._gap(batch, logp))  # p(1-p) is the same for either sign
         worth = self.good * sign.clamp(min=0) - self.bad * sign.clamp(max=0)  # λ
         return sign * worth * self.beta * p * (1 - p)
+
+    def factors(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: the label, how far the completion is ahead of z0, and the value of that."""
+        sign, gap = annotated(batch.advantage, "advantage").to(logp.dtype), self._gap(batch, logp)
+        return {"±": sign, "q - z0": gap, "p": torch.sigmoid(sign * self.beta * gap)}
+
+    def _gap(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B 1"]:
+        """Returns q - z0 of each row, nats."""
+        log_ratio = ops.row_sum(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
+        return (log_ratio - annotated(batch.mismatched, "mismatched").to(logp.dtype))[:, None]
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns Σ over completions of w·λ·p."""

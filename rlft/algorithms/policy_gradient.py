@@ -1,6 +1,7 @@
 """PPO, GRPO and their family: one class, put together from four parts."""
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from jaxtyping import Bool, Float
@@ -18,9 +19,7 @@ from rlft.base import Algorithm, Batch, UserError
 @dataclass(frozen=True)
 class PolicyGradient(Algorithm):
     """GC = surrogate(Â, ρ) + β·kl(π_ref/π, ρ) - α·log π (GRPO: arXiv 2402.03300, Eq. 3 and 21; PPO: arXiv 1707.06347,
-    Eq. 7; α is 0 in both).
-
-    DeepSeekMath's rows for PPO and GRPO assume π_old = π_θ; these reduce to them at ρ = 1.
+    Eq. 7; α is 0 in both). DeepSeekMath's rows for them assume π_old = π_θ; these reduce to those at ρ = 1.
 
     Attributes:
         advantage: what Â is.
@@ -69,10 +68,8 @@ class PolicyGradient(Algorithm):
     @property
     def needs(self) -> frozenset[str]:
         """See Algorithm: what the advantage reads; "reference" if β > 0, and "old" too if the KL is in the reward."""
-        if not self.beta:
-            return self.advantage.needs
-        in_reward = {"old"} if self.kl.penalises == "reward" else set[str]()
-        return self.advantage.needs | {"reference"} | in_reward
+        of_kl = {"reference", "old"} if self.kl.penalises == "reward" else {"reference"}
+        return self.advantage.needs | (of_kl if self.beta else set[str]())
 
     @property
     def formula(self) -> str:
@@ -82,8 +79,7 @@ class PolicyGradient(Algorithm):
         if self.beta and self.kl.penalises == "reward":
             where.append(self.kl.formula)
         elif self.beta:
-            separator = "" if self.kl.formula.startswith("(") else "·"
-            gc += f" + β{separator}{self.kl.formula}"
+            gc += f" + β{'' if self.kl.formula.startswith('(') else '·'}{self.kl.formula}"
         gc += " - α·log π" if self.entropy else ""
         return ", ".join([f"GC = {gc}", f"w = {self.reduction.formula}", *where])
 
@@ -107,27 +103,39 @@ class PolicyGradient(Algorithm):
 
     def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
         """Returns surrogate + β·kl [B, T]; ρ is exactly 1 where `logp_old` is None."""
+        return reduce(torch.add, self.terms(batch, logp).values())
+
+    def terms(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: the surrogate, and β·kl where it is part of the coefficient."""
         advantage = annotated(batch.advantage, "advantage").to(logp.dtype)
         log_ratio = self._log_ratio(batch, logp)
-        gc = self.surrogate.coefficient(advantage, log_ratio, batch.mask)
-        if self.beta:
+        terms = {self.surrogate.formula: self.surrogate.coefficient(advantage, log_ratio, batch.mask)}
+        if self.beta and self.kl.penalises == "coefficient":
             log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
-            gc = gc + self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
+            terms[f"β·{self.kl.formula}"] = self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
         if self.entropy:
-            gc = gc - self.entropy * logp
-        return ops.masked(gc, batch.mask)
+            terms["-α·log π"] = -self.entropy * logp
+        return {formula: ops.masked(term, batch.mask) for formula, term in terms.items()}
+
+    def factors(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: Â, what the surrogate makes of ρ, π_ref/π where β > 0, and a critic's V and returns."""
+        advantage = ops.masked(annotated(batch.advantage, "advantage").to(logp.dtype), batch.mask)
+        found = {"Â": advantage, **self.surrogate.factors(advantage, self._log_ratio(batch, logp), batch.mask)}
+        if self.beta:
+            found["π_ref/π"] = ops.masked(annotated(batch.logp_ref, "logp_ref") - logp, batch.mask).exp()
+        if "critic" in self.needs:
+            found |= {"V": annotated(batch.value, "value"), "return": annotated(batch.returns, "returns")}
+        return found
 
     def vanishes(self, batch: Batch) -> Bool[Tensor, " B"]:
-        """See Algorithm: without a KL term or entropy bonus, rows whose advantage is 0 throughout, as in groups that
-        are all right or all wrong."""
+        """See Algorithm: without a KL term or an entropy bonus, rows whose advantage is 0 throughout."""
         pulled = self.entropy > 0 or (self.beta > 0 and self.kl.penalises == "coefficient")
         if pulled or not self.surrogate.vanishes_with_advantage:
             return super().vanishes(batch)
         return ~(ops.masked(annotated(batch.advantage, "advantage"), batch.mask) != 0).any(1)
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
-        """Returns the surrogate objective less β times the weighted KL, and less ½α·log²π, whose gradient the entropy
-        bonus is while tokens are held fixed; k1 in the reward is no part of it."""
+        """Returns the surrogate objective less β times the KL (k1 in the reward is no part of it) and ½α·log²π."""
         weight, log_ratio = annotated(batch.weight, "weight"), self._log_ratio(batch, logp)
         result = self.surrogate.objective(annotated(batch.advantage, "advantage"), log_ratio, batch.mask, weight)
         if self.beta:

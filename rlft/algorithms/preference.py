@@ -2,8 +2,10 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from functools import reduce
 from typing import ClassVar
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -24,11 +26,14 @@ class Preference(Algorithm):
     Attributes:
         relative: whether log π_θ counts relative to log π_ref; without, no reference is needed.
         averaged: whether completions are compared by their mean over tokens instead of the sum.
+        symbol: what the margin is called in the formula.
     """
 
     atom: ClassVar[Atom] = "group"
+    group_size = 2
     relative: ClassVar[bool] = True
     averaged: bool = False
+    symbol: ClassVar[str] = "h"
 
     @abstractmethod
     def value(self, margin: Margin) -> Margin:
@@ -77,12 +82,28 @@ class Preference(Algorithm):
         return batch.replace(advantage=ops.masked(sign[:, None].expand(batch.mask.shape), batch.mask))
 
     def coefficient(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
-        """Returns ±f'(h) [B, T], over |o| where completions are averaged."""
+        """Returns the sum of the terms [B, T]: by default there is one."""
+        return reduce(torch.add, self.terms(batch, logp).values())
+
+    def terms(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: ±f'(h), over |o| where completions are averaged."""
+        gc = annotated(batch.advantage, "advantage").to(logp.dtype) * self.slope(self.margin(batch, logp))[:, None]
+        if self.averaged:
+            return {f"±{self.slope_formula}/|o|": gc / ops.lengths(batch.mask).to(gc.dtype)[:, None]}
+        return {f"±{self.slope_formula}": gc}
+
+    def factors(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: which of the pair it is, its margin and the slope there."""
+        margin = self.margin(batch, logp)[:, None]
+        sign = annotated(batch.advantage, "advantage").to(logp.dtype)
+        return {"±": sign, self.symbol: margin, self.slope_formula: self.slope(margin)}
+
+    def margin(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, " B"]:
+        """Returns h of each row's pair [B], nats."""
         sign = annotated(batch.advantage, "advantage").to(logp.dtype)
         score = logp - annotated(batch.logp_ref, "logp_ref") if self.relative else logp
         over = ops.row_mean if self.averaged else ops.row_sum
-        gc = sign * self.slope(ops.group_sum(over(sign * score, batch.mask), batch.group))[:, None]
-        return gc / ops.lengths(batch.mask).to(gc.dtype)[:, None] if self.averaged else gc
+        return ops.group_sum(over(sign * score, batch.mask), batch.group)
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns Σ over pairs of w·f(h)."""

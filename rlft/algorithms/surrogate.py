@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -45,6 +46,11 @@ class Surrogate(ABC):
     @abstractmethod
     def coefficient(self, advantage: Tokens, log_ratio: Tokens, mask: Mask) -> Tokens:
         """Returns the term [B, T]."""
+
+    def factors(self, advantage: Tokens, log_ratio: Tokens, mask: Mask) -> dict[str, Tensor]:
+        """Returns ρ, and what Â is multiplied by, [B, T] by symbol; the latter is 0 where Â is."""
+        term = self.coefficient(advantage, log_ratio, mask)
+        return {"ρ": log_ratio.exp(), "term/Â": torch.where(advantage == 0, 0, term / advantage)}
 
     @abstractmethod
     def objective(self, advantage: Tokens, log_ratio: Tokens, mask: Mask, weight: Tokens) -> Float[Tensor, ""]:

@@ -25,10 +25,12 @@ class Algorithm(ABC):
     Attributes:
         atom: what is never split over mini- or micro-batches: single completions, or whole groups.
         trains: what it is a coefficient of, and so which module the run makes of the model.
+        group_size: completions that every query must have, e.g. 2 for pairs; None takes any.
     """
 
     atom: ClassVar[Atom] = "completion"
     trains: ClassVar[Trained] = "log_probs"
+    group_size: int | None = None
 
     @property
     def needs(self) -> frozenset[str]:
@@ -72,6 +74,16 @@ class Algorithm(ABC):
         """Returns [B] bool: the rows of a prepared batch whose coefficient is 0 whatever log π_θ is. They need neither
         a forward nor a backward pass; the weights of the others stay what they are. False where in doubt."""
         return torch.zeros_like(batch.finished)
+
+    def terms(self, batch: Batch, logp: Tensor) -> dict[str, Tensor]:
+        """Returns the summands of the coefficient [B, T] by their formulas: added up in this order they are the
+        coefficient. For `rlft explain`."""
+        return {"GC": self.coefficient(batch, logp)}
+
+    def factors(self, batch: Batch, logp: Tensor) -> dict[str, Tensor]:
+        """Returns what the terms are made of by symbol, such as the advantage and the ratio, [B, T] or [B, 1]. For
+        `rlft explain`."""
+        return {}
 
     def objective(self, batch: Batch, logp: Tensor) -> Tensor | None:
         """Returns the textbook objective (a scalar to be maximised, with `batch.weight` applied) as a differentiable

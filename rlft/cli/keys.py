@@ -20,25 +20,32 @@ def full_key(name: str) -> str:
     return min(found, key=lambda path: path.count("."), default=f"algorithm.{name}")
 
 
-def words_of_each(recipes: Sequence[str], words: Sequence[str], arguments: Arguments) -> dict[str, list[str]]:
-    """Returns for every recipe the words whose key it has, and prints which are left out where: a recipe that samples
-    has keys that one without samples lacks. A word that fits no recipe stays with all of them, to be refused.
+def words_of_each(
+    names: Sequence[str],
+    words: Sequence[str],
+    arguments: Arguments,
+    group: str = "recipe",
+    beside: Sequence[str] = (),
+) -> dict[str, list[str]]:
+    """Returns for every recipe (or other choice of a `group`, taken `beside` other choices) the words whose key it has,
+    and prints which are left out where: a recipe that samples has keys that one without samples lacks. A word that fits
+    none stays with all of them, to be refused.
 
     Raises UserError for a recipe that there is not.
     """
     chosen = [word for word in words if word.partition("=")[0] in GROUPS]
     keys = {
-        recipe: keys_of_nodes(
-            overrides.sweep([f"recipe={recipe}", *chosen])[0], arguments.config_dir, arguments.plugins
+        name: keys_of_nodes(
+            overrides.sweep([*beside, f"{group}={name}", *chosen])[0], arguments.config_dir, arguments.plugins
         )
-        for recipe in recipes
+        for name in names
     }
-    each: dict[str, list[str]] = {recipe: [] for recipe in recipes}
+    each: dict[str, list[str]] = {name: [] for name in names}
     for word in words:
-        fits = [recipe for recipe in recipes if _has(keys[recipe], word.lstrip("+~").partition("=")[0])] or recipes
-        for recipe in fits:
-            each[recipe].append(word)
-        if lack := [recipe for recipe in recipes if recipe not in fits]:
+        fits = [name for name in names if _has(keys[name], word.lstrip("+~").partition("=")[0])] or names
+        for name in fits:
+            each[name].append(word)
+        if lack := [name for name in names if name not in fits]:
             print(f"{word} is left out of {', '.join(lack)}: no such key there")
     return each
 

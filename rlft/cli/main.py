@@ -25,6 +25,7 @@ VERBS = {
     "show": "a recipe's data source, reward and algorithm, and all its values",
     "validate": "check a recipe without loading a model",
     "verify": "whether methods are what they claim: gradients, splits, expectations",
+    "explain": "the coefficient of every token, by method, and what one step does",
     "cost": "FLOPs, memory and seconds of a recipe before it runs",
 }
 

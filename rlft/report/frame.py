@@ -120,7 +120,8 @@ def table(
     Args:
         headings: of the columns.
         lines: the rows, texts or elements.
-        kind: classes: "right" sets all columns but the first to the right, "cards" makes a card of each row on a phone.
+        kind: classes: "right" sets all columns but the first to the right, "cards" makes a card of each row on a phone,
+            "whole" breaks no cell.
         parts: by row and column, the share of a cell that a bar behind it fills; 0 is no bar.
     """
     body: list[Html] = []

@@ -16,3 +16,15 @@ for (const button of document.querySelectorAll(".command button")) {
     }
   });
 }
+const readout = document.querySelector(".readout");
+for (const event of readout ? ["pointerover", "click"] : []) {
+  document.addEventListener(event, ({ target }) => {
+    const line = target.closest(".tokens");
+    if (!line || target.localName !== "span") return;
+    document.querySelector(".tokens .read")?.classList.remove("read");
+    target.classList.add("read");
+    const values = (target.dataset.n ?? "").split("|");
+    const own = (line.dataset.names ?? "").split("|").filter(Boolean).map((name, i) => `${name} ${values[i]}`);
+    readout.textContent = [JSON.stringify(target.textContent), ...own, line.dataset.same].filter(Boolean).join(" · ");
+  });
+}

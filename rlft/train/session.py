@@ -26,17 +26,15 @@ from rlft.base import (
     derive_seed,
 )
 from rlft.models.adapter import has_adapter, has_dropout
-from rlft.models.critic import CriticRole
 from rlft.models.embedded import cache_home
 from rlft.models.flops import Shape, Way
 from rlft.models.load import POLICY, Loaded, load, tensors_hash
 from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
-from rlft.models.roles import FullKLRole, MismatchedRole, OldPolicyRole, Reference, ReferenceRole
+from rlft.models.roles import Reference
 from rlft.models.rollout import Setting
-from rlft.models.row_cache import RowCache
 from rlft.models.scorer import Scorer
-from rlft.models.teacher import Teacher, TeacherRole, load_teacher
+from rlft.models.teacher import TeacherRole, load_teacher
 from rlft.train.bill import reading_flops
 from rlft.train.budget import Meter
 from rlft.train.collate import collate
@@ -44,6 +42,7 @@ from rlft.train.kl_control import KLControl, with_beta
 from rlft.train.loop import Learner
 from rlft.train.memory import keep_freed_memory, resolve
 from rlft.train.plan import Plan
+from rlft.train.roles import make_roles
 from rlft.train.schedule import schedule
 
 MODULES: dict[Trained, Callable[[Loaded, Callable[[str], None]], Policy]] = {
@@ -59,6 +58,7 @@ class Session:
 
     Attributes:
         plan: with "auto" values resolved.
+        reference: π_ref.
         meter: of the budget.
         context: what the data source was given.
         data_seconds: what binding the data took; where completions are sampled once, that is most of their cost.
@@ -70,6 +70,7 @@ class Session:
     processes: Processes
     loaded: Loaded
     policy: Policy
+    reference: Reference
     sampler: Sampler
     roles: dict[str, Role]
     learner: Learner
@@ -177,7 +178,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     spent = None if plan.budget.unit is None else lambda: meter.share
     scheduler = LambdaLR(optimizer.adamw, schedule(trainer.schedule, trainer.warmup_steps, total, spent))
     correction = plan.rollout.correction if plan.source.on_policy else None
-    roles = _roles(plan, policy, reference, other, tokens, processes) if training else {}
+    roles = make_roles(plan, policy, reference, tokens, processes, other) if training else {}
     learner = Learner(
         policy=policy,
         algorithm=plan.algorithm,
@@ -204,7 +205,9 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
         training=training,
         curriculum=plan.curriculum,
     )
-    session = Session(plan, accelerator, processes, loaded, policy, sampler, roles, learner, say, meter, context)
+    session = Session(
+        plan, accelerator, processes, loaded, policy, reference, sampler, roles, learner, say, meter, context
+    )
     began = time.perf_counter()
     plan.source.bind(context)
     session.data_seconds = time.perf_counter() - began
@@ -303,44 +306,6 @@ def _described(plan: Plan, loaded: Loaded) -> dict[str, torch.Tensor]:
 
     versions = f"{torch.__version__} {transformers.__version__}"
     return {f"{loaded.base_hash} {adapter} {loaded.dtype} {loaded.chat.fingerprint} {versions}": torch.zeros(1)}
-
-
-def _roles(
-    plan: Plan, policy: Policy, reference: Reference, other: Policy | None, tokens: int, processes: Processes
-) -> dict[str, Role]:
-    """Returns the roles the algorithm needs. Without a further optimiser step per batch π_old is the policy itself."""
-    plan.check()
-    trainer, needs, atom = plan.trainer, plan.algorithm.needs, plan.algorithm.atom
-    roles: dict[str, Role] = {}
-
-    def cache() -> RowCache | None:  # of rows that come again
-        return None if plan.source.on_policy else RowCache()
-
-    noisy = plan.rollout.correction is not None and has_dropout(policy.model)  # π_old of the mismatch has no dropout
-    if "old" in needs or trainer.epochs * trainer.mini_batches > 1 or noisy:
-        roles["old"] = OldPolicyRole(policy, tokens, atom, processes)
-    if "reference" in needs:
-        roles["reference"] = ReferenceRole(reference, tokens, atom, processes, cache())
-    if "teacher" in needs:
-        roles["teacher"] = TeacherRole(Teacher(policy, other), tokens, atom, processes, cache())
-    if "kl_full" in needs:
-        roles["kl_full"] = FullKLRole(reference, tokens, atom, processes)
-    if "mismatched" in needs:
-        roles["mismatched"] = MismatchedRole(reference, tokens, atom, processes)
-    if "critic" in needs:
-        roles["critic"] = CriticRole(
-            policy,
-            tokens,
-            atom,
-            processes,
-            plan.seed,
-            learning_rate=trainer.critic_learning_rate,
-            betas=(trainer.beta1, trainer.beta2),
-            weight_decay=trainer.weight_decay,
-            max_norm=trainer.max_grad_norm,
-            clip=trainer.critic_clip,
-        )
-    return roles
 
 
 def _silent(_: str) -> None:

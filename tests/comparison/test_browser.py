@@ -1,4 +1,4 @@
-"""Both pages in a real browser: nothing is missing, cut off, reported or asked for."""
+"""All pages in a real browser: nothing is missing, cut off, reported or asked for."""
 
 import shutil
 from collections.abc import Iterator
@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from explained import explanation
 from written import written
 
 from rlft.comparison import compare
 from rlft.report import write_report
+from rlft.report.explained import page as explained
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -46,12 +48,14 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for seed in range(3)
     ]
     compare(runs, root / "out", failed=[f"seed=9 (runs/{'x' * 80}): NaN"])
-    return {"compare": root / "out" / "compare.html", "report": write_report(runs[0])}
+    tokens = root / "explain.html"
+    tokens.write_text(explained(explanation(completions=6, tokens=40, methods=4, text=LONG)), encoding="utf-8")
+    return {"compare": root / "out" / "compare.html", "report": write_report(runs[0]), "explain": tokens}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", ["compare", "report"])
+@pytest.mark.parametrize("name", ["compare", "report", "explain"])
 def test_a_page_is_whole_and_quiet(browser: Any, pages: dict[str, Path], name: str, size: str, scheme: str) -> None:
     width, height = SIZES[size]
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
@@ -64,7 +68,7 @@ def test_a_page_is_whole_and_quiet(browser: Any, pages: dict[str, Path], name: s
     page.on("request", lambda request: asked.append(request.url))
     page.goto(pages[name].as_uri())
     sections = page.locator("section")
-    assert sections.count() == {"compare": 9, "report": 8}[name]
+    assert sections.count() == {"compare": 9, "report": 8, "explain": 4}[name]
     assert all(sections.nth(i).bounding_box()["height"] > 60 for i in range(sections.count()))
     assert overflow(page) <= 0
     page.evaluate("document.querySelectorAll('details').forEach(element => { element.open = true; })")
@@ -96,4 +100,23 @@ def test_what_can_be_pressed_does_what_it_says(browser: Any, pages: dict[str, Pa
     page.locator(".command button").first.click()
     page.wait_for_function("['copied', 'selected'].includes(document.querySelector('.command button').textContent)")
     assert page.evaluate("getSelection().toString()").startswith("rlft compare ")
+    context.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_token_that_is_pressed_shows_its_numbers(browser: Any, pages: dict[str, Path], size: str) -> None:
+    width, height = SIZES[size]
+    context = browser.new_context(viewport={"width": width, "height": height}, has_touch=size == "phone")
+    page = context.new_page()
+    page.goto(pages["explain"].as_uri())
+    readout, tokens = page.locator(".readout"), page.locator(".tokens").first.locator("span")
+    assert not readout.is_visible()
+    press = tokens.nth(2).tap if size == "phone" else tokens.nth(2).click
+    press()
+    assert readout.inner_text() == '" a" · GC +0.075 · live(ρ) 1 · Â 1 · w 1'
+    box = readout.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= width and box["y"] + box["height"] <= height
+    tokens.last.click()
+    assert readout.inner_text().startswith('"■" · GC +1 · live(ρ) 0')
+    assert page.locator(".tokens .read").count() == 1
     context.close()

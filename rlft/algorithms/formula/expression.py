@@ -48,6 +48,16 @@ class Expression(str):
         self.used = frozenset(checked.used)
         return self
 
+    def terms(self, batch: Batch, logp: Tensor) -> dict[str, Tensor]:
+        """Returns the values [B, T] of what the text adds up, by their own texts."""
+        found: dict[str, Tensor] = {}
+        for node in summands(self.body):
+            text = ast.unparse(node)
+            while text in found:
+                text += "'"  # what is added twice
+            found[text] = ops.masked(Value(self.numbers, batch, logp).visit(node).expand_as(logp), batch.mask)
+        return found
+
     def __getnewargs__(self) -> tuple[str, str, Mapping[str, float]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What a copy is made from."""
         return str(self), "algorithm.coefficient", self.numbers
@@ -56,6 +66,21 @@ class Expression(str):
         """Returns the value [B, T] at log π [B, T], 0 where the mask is."""
         value: Tensor = Value(self.numbers, batch, logp).visit(self.body)
         return ops.masked(value.expand_as(logp), batch.mask)
+
+
+def summands(node: ast.expr) -> list[ast.expr]:
+    """Returns what is added up, from the left; what is taken away has its sign.
+
+    >>> [ast.unparse(part) for part in summands(ast.parse("a - b * c + (d - e)", mode="eval").body)]
+    ['a', '-(b * c)', 'd - e']
+    """
+    match node:
+        case ast.BinOp(left, ast.Add(), right):
+            return [*summands(left), right]
+        case ast.BinOp(left, ast.Sub(), right):
+            return [*summands(left), ast.UnaryOp(ast.USub(), right)]
+        case _:
+            return [node]
 
 
 class Objective(Expression):

@@ -133,6 +133,14 @@ class Formula(Algorithm):
             batch, torch.zeros(batch.mask.shape, dtype=batch.reward.dtype, device=batch.mask.device)
         )
 
+    def terms(self, batch: Batch, logp: Tensor) -> dict[str, Tensor]:
+        """See Algorithm: the text's own summands."""
+        return self._read.terms(batch, logp)
+
+    def factors(self, batch: Batch, logp: Tensor) -> dict[str, Tensor]:
+        """See Algorithm: the values that the text speaks of."""
+        return {name: NAMES[name].read(batch, logp) for name in sorted(self._read.names)}
+
     def vanishes(self, batch: Batch) -> Bool[Tensor, " B"]:
         """See Algorithm: rows in which a factor of every term is 0."""
         return Nought(self._read.numbers, batch).visit(self._read.body)
