@@ -122,7 +122,7 @@ def read_adapter(key: str, model: Any, path: str, name: str, trained: bool = Fal
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # between transformers and peft: see `load`
             if isinstance(model, PeftModel):
-                on = model.active_adapter
+                on: Any = model.active_adapter
                 model.load_adapter(path, **options)
                 model.set_adapter(on)
             else:
