@@ -183,7 +183,7 @@ def maximum(first: float, second: float) -> float:
 
 
 def test_where_questions_compete_the_limits_differ() -> None:
-    found = re.search(r"greatest at x = (-[\d.]+) and that with c = \(0\.2, 0\.8\) at\s+x = (-[\d.]+)", TEXT)
+    found = re.search(r"greatest at x = (-[\d.]+) and that\s+with c = \(0\.2, 0\.8\) at\s+x = (-[\d.]+)", TEXT)
     assert found is not None
     assert [float(x) for x in found.groups()] == pytest.approx([maximum(0.5, 0.5), maximum(0.2, 0.8)], abs=0.005)
 
