@@ -27,6 +27,5 @@ def figure(path: Path, panels: int = 1, same_height: bool = False) -> Iterator[S
         yield axes[0]
         for axis in axes[0]:
             axis.spines[["top", "right"]].set_visible(False)
-        axes[0][0].legend(frameon=False)
         drawn.savefig(path, format="svg", metadata={"Date": None})
         pyplot.close(drawn)
