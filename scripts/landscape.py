@@ -192,6 +192,7 @@ def draw(places: Sequence[Place], path: Path) -> None:
             axis.set_ylim(0, 1)
             axis.set_xlabel(f"α, {line} direction (1: the adapter)")
         axes[0].set_ylabel("J, and its 95% interval")
+        axes[1].legend(frameon=False, ncols=2, loc="lower center")
 
 
 def read(file: Path) -> list[Place]:

@@ -95,6 +95,7 @@ def draw(path: Path) -> None:
         left.minorticks_off()
         left.set_xlabel("G, samples per question (P = 64, C = 16)")
         left.set_ylabel("FLOPs per question, 135M")
+        left.legend(frameon=False)
         lengths = [2**n for n in range(7, 18)]
         for colour, (name, size) in zip(COLOURS, SIZES.items(), strict=False):
             whole, flat = shape_of(*size), replace(shape_of(*size), attention=0)

@@ -121,6 +121,7 @@ def draw(path: Path, seeds: int = 8) -> None:
         left.set_ylim(0, 1.45)
         left.set_xlabel("p, the pass rate of a question")
         left.set_ylabel("how often it is drawn, beside p = 1/2")
+        left.legend(frameon=False)
         toy = Toy(MIXED)
         for colour, name in zip(COLOURS, CURRICULA, strict=False):
             for seed in range(seeds):

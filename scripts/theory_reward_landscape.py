@@ -65,6 +65,7 @@ def draw(path: Path) -> None:
             left.loglog(places, [time(p) for p in places], color=colour, label=name)
         left.set_xlabel("p at the start")
         left.set_ylabel("time until p = 1/2")
+        left.legend(frameon=False)
         shares = [n / 100 for n in range(101)]
         for colour, (name, reward) in zip(COLOURS, rewards().items(), strict=False):
             # A thousandth ends at once, so that no logit is infinite.
