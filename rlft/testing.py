@@ -112,7 +112,8 @@ def assert_gradient(algorithm: Algorithm, batch: Batch, logp: Tensor | None = No
 def draw_logp(batch: Batch) -> Tensor:
     """Returns log π_θ [B, T] some way from `logp_old`, or anywhere where there is none; nats, float64."""
     noise = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return -1.5 + 0.5 * noise if batch.logp_old is None else batch.logp_old.double() + 0.3 * noise
+    drawn = -1.5 + 0.5 * noise if batch.logp_old is None else batch.logp_old.double() + 0.3 * noise
+    return drawn.clamp(max=-0.01)  # no token is more than certain: odds have no logarithm there
 
 
 def gradients(algorithm: Algorithm, batch: Batch, logp: Tensor) -> tuple[Tensor, Tensor] | None:
