@@ -6,19 +6,19 @@ from rlft.train.noise_floor import LEAST
 from rlft.train.plots import Chart, Curve
 
 SIGNAL = (
-    "A batch's gradient g is ∇J and noise. Its product with the mean of those before it shows how long ∇J is, for the "
-    "noise of one batch has nothing to do with that of another. Without a signal the estimate stays below the noise "
-    "floor in 19 of 20 cases."
+    "A batch's gradient g is ∇J and noise. How far it goes along the mean of those before it shows how long ∇J is, for "
+    "the noise of one batch has nothing to do with that of another. Without a signal the estimate stays below the "
+    "noise floor in 19 of 20 cases."
 )
 AGREEMENT = (
-    Chart("Signal to noise", "‖∇J‖²/tr Σ of a batch", (("grad_snr", "signal to noise"),)),
+    Chart("Signal to noise", "of a batch's gradient", (("grad_snr", "signal to noise"),)),
     Chart("Cosine with the last step", "of the two gradients", (("grad_cosine", "cosine"),)),
 )
 GRADIENT = (
     ("grad_norm", "gradient norm before clipping"),
     ("grad_signal", "estimate of ‖∇J‖"),
     ("grad_noise_floor", "noise floor"),
-    ("grad_snr", "signal to noise, ‖∇J‖²/tr Σ"),
+    ("grad_snr", "signal to noise"),
     ("grad_cosine", "cosine with the last step's gradient"),
     ("ess", "effective sample size, share of completions"),
     ("acceptance", "acceptance, share of sampled completions"),

@@ -14,7 +14,7 @@ LEVEL = 0.95  # one-sided: chance alone comes out above the floor once in twenty
 
 def signal(products: Sequence[float]) -> tuple[float, float]:
     """Returns the mean of the latest products and the floor, which the mean of as many reaches by chance once in twenty
-    times where there is no signal: t·sd/√n. Both are in units of ‖∇J‖²; there are two products at least.
+    times where there is no signal: t·sd/√n. There are two products at least.
 
     Args:
         products: see `rlft.train.diagnostics`.

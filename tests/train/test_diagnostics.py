@@ -38,15 +38,15 @@ def uphill(snr: float) -> Callable[[Tensor], Tensor]:
 
 
 def test_by_hand() -> None:
-    """Gradients (3, 4), (4, 3), (0, 2): cosines 24/25 and 6/10. m is (3, 4), then 0.9·(3, 4) + (4, 3) over 1.9, that is
-    (6.7, 6.6)/1.9, so that the products are 24 and 13.2/1.9."""
+    """Gradients (3, 4), (4, 3), (0, 2): cosines 24/25 and 6/10. m is (3, 4)/5, then 0.9·(3, 4)/5 + (4, 3)/5 over 1.9,
+    that is (6.7, 6.6)/9.5, so that the products are 24/25 and 6.6/9.5."""
     diagnostics = Diagnostics()
     for step, gradient in enumerate([(3.0, 4.0), (4.0, 3.0), (0.0, 2.0)], 1):
         diagnostics.take([torch.tensor(gradient[:1]), torch.tensor(gradient[1:])])
         expected = [None, 24 / 25, 0.6][step - 1]
         assert diagnostics.metrics(step)["grad_cosine"] == (expected and pytest.approx(expected))
-    assert diagnostics.steps == [2, 3] and diagnostics.squares == [25.0, 4.0]
-    assert diagnostics.products == pytest.approx([24.0, 13.2 / 1.9], rel=1e-6)
+    assert diagnostics.steps == [2, 3] and diagnostics.norms == [5.0, 2.0]
+    assert diagnostics.products == pytest.approx([24 / 25, 6.6 / 9.5], rel=1e-6)
 
 
 def test_several_optimiser_steps_of_a_batch_count_as_their_mean() -> None:
@@ -56,7 +56,7 @@ def test_several_optimiser_steps_of_a_batch_count_as_their_mean() -> None:
         several.take([torch.tensor([0.0, float(step)])])
         several.take([torch.tensor([2.0, float(step)])])
         assert one.metrics(step) == several.metrics(step)
-    assert one.products == several.products == [pytest.approx(3.0)]
+    assert one.products == several.products == [pytest.approx(3 / 10**0.5)]  # of (1, 1) and (1, 2)
 
 
 def test_a_gradient_of_nought_has_no_direction_and_is_left_out() -> None:
@@ -94,14 +94,26 @@ def test_a_run_that_climbs_is_never_said_to_be_at_the_floor(seed: int) -> None:
     assert said[100]["grad_signal"] > said[100]["grad_noise_floor"]
 
 
+def test_a_few_long_gradients_do_not_drown_the_others() -> None:
+    """Every fourth is fifty times as long, and all noise; the others have a signal of half the noise."""
+    draw, diagnostics = torch.Generator().manual_seed(0), Diagnostics()
+    said: dict[str, Any] = {}
+    for step in range(1, 101):
+        noise = torch.randn(WEIGHTS, generator=draw, dtype=torch.float64)
+        diagnostics.take([50 * noise if step % 4 == 0 else noise + 0.5**0.5])
+        said = diagnostics.metrics(step)
+    assert said["grad_signal"] > said["grad_noise_floor"] and said["noise_floor_since"] is None
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_run_that_converges_is_said_to_after_it_has_and_not_before(seed: int) -> None:
-    """J = -½‖θ‖², from where the signal is 25 times the noise; SGD comes to rest where it is 1/19 or so."""
+    """J = -½‖θ‖², from where the signal is 25 times the noise; SGD comes to rest where it is 1/19 or so;
+    of the steps on the way there, a fiftieth of the signal or less, the test lets in a few."""
     said, snr = follow(lambda weights: -weights, 200, seed, rate=0.1, start=5.0)
     since = [run["noise_floor_since"] for run in said]
     first = next(step for step, value in enumerate(since, 1) if value is not None)
     assert LEAST < first < 100
-    assert since[first - 1] is not None and snr[since[first - 1] - 1] < 0.3
+    assert since[first - 1] is not None and snr[since[first - 1] - 1] < 0.5
     assert all(value is None for value, ratio in zip(since, snr, strict=True) if ratio > 0.3)
     assert since[-1] is not None and since[-1] < 60
 
@@ -130,7 +142,7 @@ def test_the_floor_is_students() -> None:
 
 
 def test_of_very_many_weights_some_stand_for_all() -> None:
-    """Twice as many as are kept: every third is, and products are three times theirs."""
+    """Twice as many as are kept: every third is, for three."""
     diagnostics = Diagnostics()
     gradient = torch.ones(2, COORDINATES)
     for step in (1, 2):
@@ -138,7 +150,7 @@ def test_of_very_many_weights_some_stand_for_all() -> None:
         assert diagnostics.sum is not None and diagnostics.sum.numel() <= COORDINATES
         cosine = diagnostics.metrics(step)["grad_cosine"]
     assert cosine == pytest.approx(1.0)
-    assert diagnostics.squares == [pytest.approx(2 * COORDINATES, rel=1e-3)]
+    assert diagnostics.norms == [pytest.approx((2 * COORDINATES) ** 0.5, rel=1e-3)]
 
 
 def test_it_goes_on_where_it_was() -> None:
