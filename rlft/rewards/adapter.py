@@ -14,13 +14,14 @@ class ClassifierAdapter:
 
     Attributes:
         path: its folder. base: the folder or hub id of the base model.
-        labels: that its head has, 0 without one.
+        labels: that its head has, 0 without one. dtype: that it was trained in.
         modules: the weights that stand in it whole, by the names that the model has for them.
     """
 
     path: str
     base: str
     labels: int
+    dtype: Any
     modules: frozenset[str]
 
     def merged(self, model: Any) -> Any:
@@ -43,8 +44,9 @@ def read_adapter(path: str) -> ClassifierAdapter | None:
     from safetensors import safe_open
 
     with safe_open(folder / "adapter_model.safetensors", "pt") as file:
+        dtype = next((file.get_tensor(name).dtype for name in file.keys() if "lora_" in name), None)  # noqa: SIM118
         names = {name.removeprefix(PREFIX): name for name in file.keys() if "lora_" not in name}  # noqa: SIM118
         heads = [name for name in names if name.endswith("score.weight")]
         labels = file.get_slice(names[heads[0]]).get_shape()[0] if heads else 0
     base = PeftConfig.from_pretrained(path).base_model_name_or_path
-    return ClassifierAdapter(path, str(base), labels, frozenset(names))
+    return ClassifierAdapter(path, str(base), labels, dtype, frozenset(names))

@@ -1,6 +1,7 @@
 """A transformers classifier that reads conversations: what reward models of completions and of steps have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -115,9 +116,17 @@ class Classifier:
                 wanted = " or ".join("one" if n == 1 else str(n) for n in self.labels)
                 raise UserError(f"reward.path={self.path} has {config.num_labels} labels; a {self.kind} has {wanted}")
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
-            model, report = auto.from_pretrained(
-                source, config=config, trust_remote_code=False, use_safetensors=True, output_loading_info=True
-            )
+            # What an adapter was trained in, or its weights would be rounded as they are merged.
+            options = {"dtype": adapter.dtype} if adapter else {}
+            with _quiet():  # what is missing is said below, and an adapter brings its own head
+                model, report = auto.from_pretrained(
+                    source,
+                    config=config,
+                    trust_remote_code=False,
+                    use_safetensors=True,
+                    output_loading_info=True,
+                    **options,
+                )
             missing = set(report["missing_keys"])
             if adapter:
                 model, missing = adapter.merged(model), missing - adapter.modules
@@ -136,3 +145,16 @@ class Classifier:
             model.config.pad_token_id = tokenizer.pad_token_id
         accelerator = torch.accelerator.current_accelerator() if self.device == "auto" else None
         return model.to(accelerator or "cpu").eval(), tokenizer
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Holds back what transformers warns of."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
