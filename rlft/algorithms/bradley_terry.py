@@ -71,7 +71,7 @@ class BradleyTerry(Preference):
 
     def terms(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
         """See Algorithm: ±σ(-h), and -2c(s(o⁺) + s(o⁻)), given scores in the place of log π."""
-        terms = super().terms(batch, logp)
+        terms = Preference.terms(self, batch, logp)
         if self.centring:
             middle = ops.group_sum(ops.row_sum(logp, batch.mask), batch.group)[:, None]
             sign = annotated(batch.advantage, "advantage").to(logp.dtype)

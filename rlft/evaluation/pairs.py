@@ -87,8 +87,8 @@ def clustered(answers: Iterable[Sequence[float]], level: float = 0.95) -> tuple[
     Raises:
         ValueError: fewer than two clusters, or an empty one.
 
-    >>> [round(x, 3) for x in clustered([[1, 1], [0, 0], [1, 1], [0, 0]])]  # as wide as of four answers
-    [0.5, 0.071, 0.929]
+    >>> [round(x, 3) for x in clustered([[1, 1], [0, 0], [1, 1], [0, 0]])]  # as wide as of three answers
+    [0.5, 0.061, 0.939]
     """
     clusters = [(sum(each), len(each)) for each in answers]
     if len(clusters) < 2 or not all(n for _, n in clusters):

@@ -68,7 +68,7 @@ def test_a_page_is_whole_and_quiet(browser: Any, pages: dict[str, Path], name: s
     page.on("request", lambda request: asked.append(request.url))
     page.goto(pages[name].as_uri())
     sections = page.locator("section")
-    assert sections.count() == {"compare": 9, "report": 8, "explain": 4}[name]
+    assert sections.count() == {"compare": 9, "report": 9, "explain": 4}[name]
     assert all(sections.nth(i).bounding_box()["height"] > 60 for i in range(sections.count()))
     assert overflow(page) <= 0
     page.evaluate("document.querySelectorAll('details').forEach(element => { element.open = true; })")

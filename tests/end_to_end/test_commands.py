@@ -65,7 +65,7 @@ def test_train_stop_resume_eval(rlft: Rlft, tiny: list[str], tmp_path: Path) -> 
     finished = rlft("resume", "run")
     page = check(tmp_path / "run" / "report.html", REPORT)
     assert "finished after 2 of 2 steps" in page.source and "step 2: 9 completions of 3 prompts" in page.text["samples"]
-    assert "Gradient norm" in page.text["curves"] and "Signs of the coefficient" in page.text["coefficients"]
+    assert "Gradient norm" in page.text["convergence"] and "Signs of the coefficient" in page.text["coefficients"]
     assert rlft("report", "run") == {"report": "run/report.html"}
     assert (finished["status"], finished["steps"]) == ("finished", 2)
     measured = rlft("eval", "run")

@@ -21,6 +21,7 @@ def write(folder: Path, arm: str, seed: int, right: int) -> Path:
     path = compared.run(folder, f"{arm}-{seed}", right, method="grpo", recipe="grpo_mixed", seed=seed)
     with (path / "config.yaml").open("a", encoding="utf-8") as file:
         file.write("trainer: {prompts_per_step: 4}\ndata: {samples_per_prompt: 8}\n")
+        file.write("curriculum: {measure: 16, pool: 480}\n" if arm == "adaptive" else "curriculum: {}\n")
     lines = [{"group/all_right": 0.25, "group/all_wrong": u - 0.25, "reward/mean": 0.5 - u / 4} for u in UNIFORM[arm]]
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     answers = [json.loads(row) for row in (path / "eval_after.jsonl").read_text("utf-8").splitlines()]
@@ -47,6 +48,7 @@ def test_the_page_says_what_the_runs_say(tmp_path: Path) -> None:
         and "| `adaptive` | 25.0% | 25.0% | 25.0% | 25.0% |" in text
     )
     assert "With the curriculum it is 0.33 times that without." in text
+    assert "sums of two numbers of 1 to 2 digits" in text and "16 answers to each of 480 questions" in text
     assert "| `none` | 50% → 75% → 100% | 0.38 → 0.31 → 0.25 |" in text
     (before,) = [line for line in text.split("\n") if line.startswith("| before ")]
     assert before.startswith("| before | 20.0 [") and before.endswith("] | 40% | 0% |")
