@@ -30,19 +30,31 @@ def signal(products: Sequence[float]) -> tuple[float, float]:
 
 def floor_since(steps: Sequence[int], products: Sequence[float]) -> int | None:
     """Returns the first step of the longest stretch up to now, of `LEAST` steps at least, whose products together are
-    not above the floor; None if there is none, or if the latest `WINDOW` are above theirs.
+    not above the floor and no `WINDOW` of which is, nor one that ends in it; None if there is none.
 
-    A slow climb that a few steps cannot show is seen in many: the longer the stretch, the lower the floor.
+    A slow climb that a few steps cannot show is seen in many: the longer the stretch, the lower the floor. A quick one
+    at the start is seen in the window, where a long stretch would level it with the overshooting that follows.
 
     Args:
         steps: the step of each product. products: see `rlft.train.diagnostics`.
     """
-    if len(products) < LEAST:
+    quiet = _since_a_signal(products)
+    if quiet < LEAST:
         return None
-    means, floors = _latest(products)
-    none = means <= floors
-    long = np.flatnonzero(none[LEAST - 1 :])
-    return int(steps[-LEAST - long[-1]]) if none[WINDOW - 1] and len(long) else None
+    means, floors = _latest(products[-quiet:])
+    long = np.flatnonzero((means <= floors)[LEAST - 1 :])
+    return int(steps[-LEAST - long[-1]]) if len(long) else None
+
+
+def _since_a_signal(products: Sequence[float]) -> int:
+    """How many of the latest products come after the last window that is above its floor."""
+    looked_at = np.asarray(products[-HISTORY:], dtype=np.float64)
+    if len(looked_at) < WINDOW:
+        return len(looked_at)
+    windows = np.lib.stride_tricks.sliding_window_view(looked_at, WINDOW)
+    floors = stdtrit(WINDOW - 1, LEVEL) * windows.std(axis=1, ddof=1) / np.sqrt(WINDOW)
+    above = np.flatnonzero(windows.mean(axis=1) > floors)
+    return len(windows) - 1 - int(above[-1]) if len(above) else len(looked_at)
 
 
 def _latest(products: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

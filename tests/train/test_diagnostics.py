@@ -128,10 +128,17 @@ def test_a_run_that_goes_on_climbing_is_not_at_the_floor_any_more() -> None:
 
 
 def test_the_stretch_begins_where_the_signal_ends() -> None:
-    """Sixty products of a strong signal, then sixty without: of the former the test lets in no more than a few."""
+    """Sixty products of a strong signal, then sixty without: with three of the former a window is above its floor
+    (mean 7.5, sd 18.3, floor 7.1), with two it is not; the last such window ends at the 77th."""
     products = [50 + (-1.0) ** n for n in range(60)] + [(-1.0) ** n for n in range(60)]
-    since = floor_since(list(range(120)), products)
-    assert since is not None and 57 <= since <= 60
+    assert floor_since(list(range(1, 121)), products) == 78
+
+
+def test_overshooting_does_not_hide_the_climb_before_it() -> None:
+    """All steps together have no signal; those of the climb have one."""
+    products = [0.3 + 0.01 * (-1) ** n for n in range(20)] + [-0.2 + 0.1 * (-1) ** n for n in range(50)]
+    since = floor_since(list(range(70)), products)
+    assert since is not None and 20 <= since < 20 + WINDOW
 
 
 def test_the_floor_is_students() -> None:
