@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rlft.base import Group, Query, Trained
-from rlft.evaluation.pairs import Compared, measures, sentence
+from rlft.evaluation.pairs import Compared, measures
 from rlft.models.roles import score_rows
 from rlft.train import run_dir
 from rlft.train.collate import collate
@@ -77,10 +77,8 @@ class PairExamination:
         for start in range(0, len(self.groups), PORTION):
             pairs += self._compare(self.groups[start : start + PORTION])
         result = measures(pairs)
-        if name:
-            if self.session.processes.first:
-                run_dir.write_pairs(self.session.plan.run_dir / f"eval_{name}.jsonl", pairs)
-            self.session.say(sentence(result))
+        if name and self.session.processes.first:
+            run_dir.write_pairs(self.session.plan.run_dir / f"eval_{name}.jsonl", pairs)
         return result
 
     def _compare(self, groups: list[Group]) -> list[Compared]:
