@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from theory_figure import COLOURS, figure
+
 from rlft.algorithms import (
     Advantage,
     GroupCentred,
@@ -23,7 +25,7 @@ ADVANTAGES: dict[str, Advantage] = {
     "(r - mean)/std (GRPO)": GroupNormalised(),
     "(r - mean)/mean (MaxRL)": MeanRatio(),
 }
-COLOURS = ("#7a7a7a", "#c8553d", "#1f5fa8", "#2f8f5b")
+BLUE, RED, GREEN, _, GREY = COLOURS
 
 
 def weight(advantage: Advantage, p: float, samples: int = SAMPLES) -> float:
@@ -34,25 +36,15 @@ def weight(advantage: Advantage, p: float, samples: int = SAMPLES) -> float:
 
 def draw(path: Path) -> None:
     """Draws w(p) of each advantage, and the limit of GRPO's for many samples."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
     places = [n / 200 for n in range(1, 200)]
-    # A fixed salt and no date: the same numbers give the same file.
-    with pyplot.rc_context({"svg.hashsalt": path.name, "font.size": 9}):
-        figure, axis = pyplot.subplots(figsize=(6, 3.4), layout="constrained")
-        for colour, (name, advantage) in zip(COLOURS, ADVANTAGES.items(), strict=True):
+    with figure(path) as (axis,):
+        for colour, (name, advantage) in zip((GREY, RED, BLUE, GREEN), ADVANTAGES.items(), strict=True):
             axis.plot(places, [weight(advantage, p) for p in places], color=colour, label=name)
-        axis.plot(places, [(p * (1 - p)) ** -0.5 for p in places], ":", color=COLOURS[2], label="GRPO, many samples")
+        axis.plot(places, [(p * (1 - p)) ** -0.5 for p in places], ":", color=BLUE, label="GRPO, many samples")
         axis.set_ylim(0, SAMPLES)
         axis.set_xlabel(f"p, the probability that an answer is right (G = {SAMPLES})")
         axis.set_ylabel("w(p), what the query counts")
-        axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False)
-        figure.savefig(path, format="svg", metadata={"Date": None})
-        pyplot.close(figure)
 
 
 def main(words: Sequence[str]) -> None:
