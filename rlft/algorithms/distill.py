@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from rlft import ops
+from rlft.algorithms import log_ratio as log_ratios
 from rlft.algorithms.checks import annotated
 from rlft.algorithms.reduction import Reduction, TokenMean
 from rlft.base import Algorithm, Batch
@@ -50,17 +51,12 @@ class Distill(Algorithm):
         """Returns log(π_teacher/π) [B, T], times ρ if off_policy; ρ is exactly 1 where `logp_old` is None."""
         log_ratio_teacher = ops.masked(logp - annotated(batch.logp_teacher, "logp_teacher"), batch.mask)
         pull = ops.k2_coefficient(log_ratio_teacher)
-        return self._ratio(batch, logp) * pull if self.off_policy else pull
+        return ops.token_ratio(log_ratios.to_old(batch, logp)) * pull if self.off_policy else pull
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns -Σ w·½ log²(π/π_teacher), each token times sg(ρ) if off_policy."""
         distance = ops.masked(logp - annotated(batch.logp_teacher, "logp_teacher"), batch.mask)
         weight = annotated(batch.weight, "weight")
         if self.off_policy:
-            weight = weight * self._ratio(batch, logp.detach())
+            weight = weight * ops.token_ratio(log_ratios.to_old(batch, logp.detach()))
         return -(weight * ops.k2(distance)).sum()
-
-    def _ratio(self, batch: Batch, logp: Tensor) -> Tensor:
-        """Returns ρ [B, T], 1 where the mask is not set."""
-        old = logp if batch.logp_old is None else batch.logp_old
-        return ops.token_ratio(ops.masked(logp - old, batch.mask))

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from rlft import ops
+from rlft.algorithms import log_ratio as log_ratios
 from rlft.algorithms.advantage import Advantage
 from rlft.algorithms.checks import annotated, check_number
 from rlft.algorithms.kl import KL
@@ -108,10 +109,10 @@ class PolicyGradient(Algorithm):
     def terms(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
         """See Algorithm: the surrogate, and β·kl where it is part of the coefficient."""
         advantage = annotated(batch.advantage, "advantage").to(logp.dtype)
-        log_ratio = self._log_ratio(batch, logp)
+        log_ratio = log_ratios.to_old(batch, logp)
         terms = {self.surrogate.formula: self.surrogate.coefficient(advantage, log_ratio, batch.mask)}
         if self.beta and self.kl.penalises == "coefficient":
-            log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
+            log_ratio_ref = log_ratios.to_reference(batch, logp)
             terms[f"β·{self.kl.formula}"] = self.beta * self.kl.coefficient(log_ratio_ref, log_ratio)
         if self.entropy:
             terms["-α·log π"] = -self.entropy * logp
@@ -120,9 +121,9 @@ class PolicyGradient(Algorithm):
     def factors(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
         """See Algorithm: Â, what the surrogate makes of ρ, π_ref/π where β > 0, and a critic's V and returns."""
         advantage = ops.masked(annotated(batch.advantage, "advantage").to(logp.dtype), batch.mask)
-        found = {"Â": advantage, **self.surrogate.factors(advantage, self._log_ratio(batch, logp), batch.mask)}
+        found = {"Â": advantage, **self.surrogate.factors(advantage, log_ratios.to_old(batch, logp), batch.mask)}
         if self.beta:
-            found["π_ref/π"] = ops.masked(annotated(batch.logp_ref, "logp_ref") - logp, batch.mask).exp()
+            found["π_ref/π"] = (-log_ratios.to_reference(batch, logp)).exp()
         if "critic" in self.needs:
             found |= {"V": annotated(batch.value, "value"), "return": annotated(batch.returns, "returns")}
         return found
@@ -136,15 +137,11 @@ class PolicyGradient(Algorithm):
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:
         """Returns the surrogate objective less β times the KL (k1 in the reward is no part of it) and ½α·log²π."""
-        weight, log_ratio = annotated(batch.weight, "weight"), self._log_ratio(batch, logp)
+        weight, log_ratio = annotated(batch.weight, "weight"), log_ratios.to_old(batch, logp)
         result = self.surrogate.objective(annotated(batch.advantage, "advantage"), log_ratio, batch.mask, weight)
         if self.beta:
-            log_ratio_ref = ops.masked(logp - annotated(batch.logp_ref, "logp_ref"), batch.mask)
+            log_ratio_ref = log_ratios.to_reference(batch, logp)
             result = result + self.beta * (weight * self.kl.objective(log_ratio_ref, log_ratio)).sum()
         if self.entropy:
             result = result - 0.5 * self.entropy * (weight * logp**2)[batch.mask].sum()
         return result
-
-    def _log_ratio(self, batch: Batch, logp: Tensor) -> Tensor:
-        """Returns log π_θ - log π_old [B, T], 0 where the mask is."""
-        return ops.masked(logp - (logp.detach() if batch.logp_old is None else batch.logp_old), batch.mask)

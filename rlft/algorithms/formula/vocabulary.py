@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rlft import ops
 from rlft.algorithms.checks import annotated
+from rlft.algorithms.log_ratio import to_old, to_reference
 from rlft.base import Batch
 
 Kind = Literal["number", "row", "token"]
@@ -30,10 +31,6 @@ class Name:
     depends: bool = False
 
 
-def _log_ratio(batch: Batch, logp: Tensor) -> Tensor:
-    return ops.masked(logp - _logp_old(batch, logp), batch.mask)
-
-
 def _logp_old(batch: Batch, logp: Tensor) -> Tensor:
     """log π_old, which is log π itself where a batch gets one step."""
     return ops.masked(logp.detach() if batch.logp_old is None else batch.logp_old, batch.mask)
@@ -41,10 +38,6 @@ def _logp_old(batch: Batch, logp: Tensor) -> Tensor:
 
 def _logp_ref(batch: Batch, logp: Tensor) -> Tensor:
     return ops.masked(annotated(batch.logp_ref, "logp_ref"), batch.mask)
-
-
-def _log_ratio_ref(batch: Batch, logp: Tensor) -> Tensor:
-    return ops.masked(logp, batch.mask) - _logp_ref(batch, logp)
 
 
 def _field(name: str) -> Callable[[Batch, Tensor], Tensor]:
@@ -60,10 +53,10 @@ NAMES: dict[str, Name] = {
     "logp_old": Name("token", _logp_old, depends=True),
     "logp_ref": Name("token", _logp_ref, REFERENCE),
     "logp_teacher": Name("token", _field("logp_teacher"), frozenset({"teacher"})),
-    "log_ratio": Name("token", _log_ratio, depends=True),
-    "ratio": Name("token", lambda batch, logp: _log_ratio(batch, logp).exp(), depends=True),
-    "log_ratio_ref": Name("token", _log_ratio_ref, REFERENCE, depends=True),
-    "ratio_ref": Name("token", lambda batch, logp: _log_ratio_ref(batch, logp).exp(), REFERENCE, depends=True),
+    "log_ratio": Name("token", to_old, depends=True),
+    "ratio": Name("token", lambda batch, logp: to_old(batch, logp).exp(), depends=True),
+    "log_ratio_ref": Name("token", to_reference, REFERENCE, depends=True),
+    "ratio_ref": Name("token", lambda batch, logp: to_reference(batch, logp).exp(), REFERENCE, depends=True),
     "kl_full": Name("token", _field("kl_full"), frozenset({"kl_full"})),
     "value": Name("token", _field("value"), CRITIC),
     "returns": Name("token", _field("returns"), CRITIC),
