@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +101,7 @@ class Examination:
             "max_completion_tokens": self.limit,
             "long_tokens": self.session.plan.trainer.eval_long_tokens,
             "decoding": "greedy",
-            "base_model": self.session.loaded.base_hash,
-            "template_hash": self.session.loaded.chat.fingerprint,
-            "eval_ids_hash": hashlib.sha256(" ".join(sorted(a.id for a in before)).encode()).hexdigest()[:16],
+            **asked(self.session, [a.id for a in before]),
         }
         if after:
             better = max(before, long, key=accuracy)
@@ -132,6 +130,16 @@ class Examination:
 
     def _file(self, name: str) -> Path:
         return self.session.plan.run_dir / f"eval_{name}.jsonl"
+
+
+def asked(session: Session, ids: Iterable[str]) -> dict[str, str]:
+    """Returns what two runs must have in common for their accuracies to be compared: the base model, the chat template
+    and the questions, by their ids."""
+    return {
+        "base_model": session.loaded.base_hash,
+        "template_hash": session.loaded.chat.fingerprint,
+        "eval_ids_hash": hashlib.sha256(" ".join(sorted(ids)).encode()).hexdigest()[:16],
+    }
 
 
 def _sentence(when: str, answers: list[Answer]) -> str:

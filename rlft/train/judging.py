@@ -1,6 +1,5 @@
 """Held-out pair accuracy of a model that scores, and which examination a run gets."""
 
-import hashlib
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,7 +8,7 @@ from rlft.evaluation.pairs import Compared, measures
 from rlft.models.roles import score_rows
 from rlft.train import run_dir
 from rlft.train.collate import collate
-from rlft.train.examination import Examination
+from rlft.train.examination import Examination, asked
 from rlft.train.session import Session
 
 PORTION = 32  # questions whose completions are made a batch together
@@ -64,13 +63,7 @@ class PairExamination:
             return None
         if best is not None:
             self.session.policy.load_pretrained(best)
-        ids = " ".join(sorted({query.id for query in self.queries}))
-        return {
-            **self._measure("pairs"),
-            "base_model": self.session.loaded.base_hash,
-            "template_hash": self.session.loaded.chat.fingerprint,
-            "eval_ids_hash": hashlib.sha256(ids.encode()).hexdigest()[:16],
-        }
+        return {**self._measure("pairs"), **asked(self.session, {query.id for query in self.queries})}
 
     def _measure(self, name: str | None) -> dict[str, Any]:
         pairs: list[Compared] = []
