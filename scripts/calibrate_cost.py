@@ -74,7 +74,7 @@ def libraries() -> int:
     return _status("VmHWM")
 
 
-def kept(inner: int, positions: int, layers: int = 10) -> int:
+def kept(dtype: torch.dtype, inner: int, positions: int, layers: int = 10) -> int:
     """The peak of a pass forward and backward through layers of SmolLM2-135M with another feed-forward width."""
     from transformers import AutoConfig
 
@@ -86,7 +86,7 @@ def kept(inner: int, positions: int, layers: int = 10) -> int:
 
     config = AutoConfig.from_pretrained(embedded_model(None, print))
     config.update({"intermediate_size": inner, "num_hidden_layers": layers})
-    model = build(config, ModelConfig(), "cpu").eval()
+    model = build(config, ModelConfig(), "cpu", dtype).eval()
     fill(model)
     policy = Policy(model, print)
 
@@ -125,13 +125,14 @@ def memory() -> None:
     from rlft.models.policy import CHUNK_NUMBERS
 
     print(f"LIBRARIES = {alone(libraries) / 1e9:.2f}e9")
-    each = {}
-    for inner in (1536, 6144):
-        low, high = (alone(kept, inner, positions) for positions in (1024, 3072))
-        each[inner] = (high - low) / 2048 / 10 / 2  # numbers of two bytes, per position and layer
-    inner_vectors = (each[6144] - each[1536]) / (6144 - 1536)
-    print(f"KEPT_WIDTH = {(each[1536] - inner_vectors * 1536) / 576:.1f}")
-    print(f"KEPT_INNER = {inner_vectors:.2f}")
+    for dtype in (torch.bfloat16, torch.float32):
+        each = {}
+        for inner in (1536, 6144):
+            low, high = (alone(kept, dtype, inner, positions) for positions in (1024, 3072))
+            each[inner] = (high - low) / 2048 / 10 / dtype.itemsize  # numbers per position and layer
+        inner_vectors = (each[6144] - each[1536]) / (6144 - 1536)
+        print(f"KEPT_WIDTH{'' if dtype.itemsize == 2 else '_WIDE'} = {(each[1536] - inner_vectors * 1536) / 576:.1f}")
+        print(f"KEPT_INNER = {inner_vectors:.2f} in {dtype}")
     print(f"SCORED = {alone(head) / CHUNK_NUMBERS:.1f}")
     print(f"DRAWN = {alone(drawn) / (64 * 49152):.1f}")
 

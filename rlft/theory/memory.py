@@ -11,11 +11,13 @@ from rlft.theory.work import Work
 # Measured by `python scripts/calibrate_cost.py memory`, with torch 2.13 on Linux; what each is stands there.
 LIBRARIES = 0.55e9  # bytes of a run whose model weighs nothing
 KEPT_WIDTH = 9.0  # vectors of the model's width that a layer keeps of a position for backward
-KEPT_INNER = 2.04  # vectors of the feed-forward width likewise
+KEPT_WIDTH_WIDE = 7.7  # likewise where no half precision is widened to float32 on the way
+KEPT_INNER = 2.06  # vectors of the feed-forward width
 SCORED = 3.5  # bytes for each logit that scoring by the head works on at once
 DRAWN = 12.0  # bytes for each logit of the rows decoded together
 
-# Counted in the tensors of `rlft.models.native`, whose weights stay mapped from their file beside these.
+# Counted in the tensors of `rlft.models.native`. Weights stay mapped from their file beside these if it has them in the
+# run's dtype; else the copies take the place of what was converted.
 JOINED = 0.66  # share of the adapted weights that is copied to stand in joined products: q, k, v, gate and up
 
 # From the *_math recipes by `python scripts/calibrate_cost.py runs`: peaks of those that sample what they train on lie
@@ -37,9 +39,10 @@ def run_memory(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu
     shape = model.shape
     trained = model.weights if shape.whole else shape.adapter
     critic = shape.adapter or 0
+    mapped = on_cpu and model.stored in (None, itemsize)
     parts = {
         "libraries": LIBRARIES if on_cpu else 0.0,
-        "weights": model.weights * itemsize + (JOINED * model.adapted * itemsize if on_cpu else 0.0),
+        "weights": (model.weights + (JOINED * model.adapted if mapped else 0)) * float(itemsize),
         "trained": float(_trained(trained, itemsize, own=shape.whole)),
     }
     if shape.whole and work.roles & READ_REFERENCE:
@@ -89,6 +92,6 @@ def _sampling(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu:
 def _update(work: Work, model: Model, lengths: Lengths, itemsize: int) -> dict[str, float]:
     p = passes(work, lengths)
     positions = min(work.tokens, p.whole / work.processes) * p.learnt.positions / p.whole
-    layer = KEPT_WIDTH * model.width + KEPT_INNER * model.inner
+    layer = (KEPT_WIDTH if itemsize == 2 else KEPT_WIDTH_WIDE) * model.width + KEPT_INNER * model.inner
     kept = model.layers * model.width + layer if work.recompute else model.layers * layer
     return {"update: activations": positions * kept * itemsize, "update: logits": SCORED * CHUNK_NUMBERS}

@@ -29,6 +29,7 @@ class Model:
         cache: numbers that one token leaves in the key-value cache, 2·L·(key-value heads)·d.
         source: the folder or hub id of the config and the tokenizer. settings: the recipe's `model` node, with an
             existing adapter's rank and modules in place. config: as transformers reads it.
+        stored: bytes of a number in the file of the weights, None if the config does not say.
     """
 
     shape: Shape
@@ -42,6 +43,7 @@ class Model:
     source: str
     settings: ModelConfig
     config: Any
+    stored: int | None = None
 
 
 def read_model(settings: ModelConfig, trust_remote_code: bool = False, node: str = "model") -> Model:
@@ -56,6 +58,7 @@ def read_model(settings: ModelConfig, trust_remote_code: bool = False, node: str
     source = embedded_model(settings.hub_id, _silent) if settings.path == "embedded" else settings.path
     try:
         config = AutoConfig.from_pretrained(source, revision=settings.revision, trust_remote_code=trust_remote_code)
+        stored = getattr(config, "dtype", None)
         if settings.adapter_path:
             settings = _as_adapted(settings, Path(settings.adapter_path), node)
         model = build(config, settings, "meta", trust_remote_code=trust_remote_code)
@@ -81,6 +84,7 @@ def read_model(settings: ModelConfig, trust_remote_code: bool = False, node: str
         source=source,
         settings=settings,
         config=config,
+        stored=stored.itemsize if isinstance(stored, torch.dtype) else None,
     )
 
 

@@ -8,7 +8,18 @@ import torch
 from rlft.models.flops import Shape
 from rlft.models.policy import CHUNK_NUMBERS
 from rlft.theory import Device, Lengths, Model, Rates, Work, estimate
-from rlft.theory.memory import DRAWN, HELD, JOINED, KEPT_INNER, KEPT_WIDTH, LIBRARIES, SCORED, peak, run_memory
+from rlft.theory.memory import (
+    DRAWN,
+    HELD,
+    JOINED,
+    KEPT_INNER,
+    KEPT_WIDTH,
+    KEPT_WIDTH_WIDE,
+    LIBRARIES,
+    SCORED,
+    peak,
+    run_memory,
+)
 from rlft.theory.seconds import Line
 
 RATES = Rates(
@@ -107,6 +118,17 @@ def test_memory_by_hand(work: Work, model: Model, lengths: Lengths) -> None:
     assert peak(parts) == throughout + parts["update: activations"] + parts["update: logits"]
     assert "heap in pieces" not in run_memory(replace(work, sampled="never"), model, lengths, itemsize=2, on_cpu=True)
     assert peak(parts | {"rollout: logits": 1e12}) > 1e12
+
+
+def test_memory_of_converted_weights(work: Work, model: Model, lengths: Lengths) -> None:
+    """Weights stored in another dtype are not mapped, and float32 activations have no wider copies."""
+    wide = run_memory(work, replace(model, stored=2), lengths, itemsize=4, on_cpu=True)
+    assert wide["weights"] == 4400
+    assert wide["update: activations"] == POSITIONS * 2 * (KEPT_WIDTH_WIDE * 8 + KEPT_INNER * 16) * 4
+    assert wide["rollout: merged weights"] == 4000  # nothing is packed
+    for stored in (4, None):
+        mapped = run_memory(work, replace(model, stored=stored), lengths, itemsize=4, on_cpu=True)
+        assert mapped["weights"] == 4400 + JOINED * 4000
 
 
 def test_what_adds_to_memory(work: Work, model: Model, lengths: Lengths) -> None:
