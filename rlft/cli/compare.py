@@ -93,6 +93,11 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
         ]
 
     planned = jobs_of({})
+    if scorers := [_name(job) for job in planned if job.trains == "scores"]:
+        raise UserError(
+            f"{', '.join(dict.fromkeys(scorers))}: what scores completions answers no questions, and has no accuracy "
+            "to compare; leave it out, and compare policies that are trained with it (reward.path=RUN_DIR/adapter)"
+        )
     if not asked.mismatch and (differ := unlike({_name(job): job.config for job in planned})):
         raise UserError(
             f"these recipes cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"

@@ -65,15 +65,13 @@ def _algorithms(kind: str, arguments: Arguments) -> Rows:
 
 
 def _runs(kind: str, arguments: Arguments) -> Rows:
+    from rlft.cli.train import accuracies
     from rlft.train import read_summary
 
     rows: Rows = []
     for path in sorted(Path(kind).glob("*/config.yaml")):
         summary = read_summary(path.parent) or {"status": "unfinished"}
-        accuracy = summary.get("eval") or {}
-        what = str(summary["status"])
-        if accuracy.get("interval"):
-            what += f" {accuracy['accuracy_before']:.1%} → {accuracy['accuracy_after']:.1%}"
+        what = " ".join([str(summary["status"]), " → ".join(filter(None, accuracies(summary.get("eval"))[:2]))]).strip()
         rows.append({"name": str(path.parent), "what": what, "summary": summary})
     return rows
 

@@ -10,9 +10,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rlft.base import UserError
+from rlft.base import Trained, UserError
 from rlft.cli.options import Arguments, launcher_words
-from rlft.cli.train import finished, has_checkpoint
+from rlft.cli.train import accuracies, finished, has_checkpoint
 from rlft.recipe import build, compose, overrides, recipe_hash, run_directory
 from rlft.recipe.launcher import launch
 
@@ -23,7 +23,7 @@ class Job:
 
     Attributes:
         words: what is typed for it. varied: its values of the sweep alone.
-        run_dir: where it runs. config: its recipe.
+        run_dir: where it runs. config: its recipe. trains: what of the model its algorithm teaches.
         place: e.g. "[2/6]". apart: whether others may run beside it, so that what it says goes to log.txt.
     """
 
@@ -31,6 +31,7 @@ class Job:
     varied: str
     run_dir: Path
     config: dict[str, Any]
+    trains: Trained
     place: str = ""
     apart: bool = False
 
@@ -63,13 +64,13 @@ def plan_jobs(arguments: Arguments, overridden: list[str], fixed: set[str] | Non
     for words in overrides.sweep(overridden):
         config = compose(words, arguments.config_dir, arguments.plugins).config
         run_dir = run_directory(config)
-        build(config, run_dir, arguments.plugins)
+        trains = build(config, run_dir, arguments.plugins).algorithm.trains
         varied = " ".join(word for word in words if word not in fixed) or " ".join(words)
         if config["output_dir"] is not None and not any(word.startswith("output_dir=") for word in varied.split()):
             # One directory was given for all: each takes a folder in it.
             run_dir = run_dir / f"{config['recipe']}-{recipe_hash(config)}"
         kept = [word for word in words if not word.startswith("output_dir=")]
-        job = Job([*kept, f"output_dir={_quoted(run_dir)}"], varied, run_dir, config)
+        job = Job([*kept, f"output_dir={_quoted(run_dir)}"], varied, run_dir, config, trains)
         if run_dir in jobs and jobs[run_dir].varied != varied:
             raise UserError(f"{varied} and {jobs[run_dir].varied} would both write to {run_dir}")
         jobs[run_dir] = job
@@ -129,13 +130,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
 
     table = Table("values", "run directory", "status", "accuracy before", "after", "difference (95%)")
     for row in rows:
-        accuracy = row.get("eval") or {}
         status = row["status"] + (" before" if row.get("skipped") else "")
         status += f": {row['error']}" if "error" in row else ""
-        cells = [row["overrides"], row["run_dir"], status]
-        if accuracy.get("interval"):
-            low, high = accuracy["interval"]
-            cells += [f"{accuracy['accuracy_before']:.1%}", f"{accuracy['accuracy_after']:.1%}"]
-            cells += [f"{accuracy['difference']:+.1%} ({low:+.1%} to {high:+.1%})"]
-        table.add_row(*cells)
+        table.add_row(row["overrides"], row["run_dir"], status, *accuracies(row.get("eval")))
     Console().print(table)

@@ -131,6 +131,23 @@ def has_checkpoint(run_dir: Path) -> bool:
     return latest(run_dir) is not None
 
 
+def accuracies(result: dict[str, Any] | None) -> tuple[str, str, str]:
+    """Returns the cells of a table: what a run's accuracy was before, after, and the difference with its interval.
+
+    Args:
+        result: the `eval` part of its summary, None or without an interval if nothing was measured. Of a model of
+            scores it has the accuracy over pairs, which is nothing before the first step.
+    """
+    if result and "pair_accuracy" in result:
+        low, high = result["pair_interval"]
+        return "", f"{result['pair_accuracy']:.1%} of pairs", f"({low:.1%} to {high:.1%})"
+    if not result or not result.get("interval"):
+        return "", "", ""
+    low, high = result["interval"]
+    difference = f"{result['difference']:+.1%} ({low:+.1%} to {high:+.1%})"
+    return f"{result['accuracy_before']:.1%}", f"{result['accuracy_after']:.1%}", difference
+
+
 def show_summary(summary: dict[str, Any]) -> None:
     """Prints what a finished run came to: accuracies, the difference with its interval, and the bill."""
     result, totals = summary.get("eval"), summary.get("totals")

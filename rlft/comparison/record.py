@@ -69,6 +69,11 @@ def read_record(path: Path) -> Record | None:
     summary = _object((path / "summary.json").read_text(encoding="utf-8"), str(path / "summary.json"))
     if summary.get("status") != "finished":
         return None
+    if "pair_accuracy" in (summary.get("eval") or {}):
+        raise UserError(
+            f"{path}: this run trained what scores completions, which answers no questions; leave it out, and compare "
+            "policies that were trained with it"
+        )
     after, before, long = (_answers(path / f"eval_{name}.jsonl") for name in ("after", "before", "before_long"))
     if not after or not summary.get("eval"):
         raise UserError(

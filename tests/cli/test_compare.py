@@ -135,6 +135,7 @@ def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: 
         (["recipes=[sft_math,grpo_gsm8k]", "data.train_file=x.jsonl"], "differ in model.path (sft_math: embedded"),
         (["recipes=[grpo_math]", "data.max_completion_tokens=8,16"], "differ in data.max_completion_tokens"),
         (["recipes=[sft_math,grpo_math]", "budget.generated_tokens=900"], "cannot be spent by data recorded"),
+        (["recipes=[reward_model_math,sft_math]"], "rlft: reward_model_math: what scores completions answers no"),
     ],
 )
 def test_recipes_that_cannot_be_compared_are_refused_before_anything_runs(

@@ -31,17 +31,20 @@ def test_ls_lists_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
     assert main(["ls", "runs"]) == 0
     assert "none" in capsys.readouterr().out
     config = compose(["recipe=grpo_math"]).config
-    accuracy = {"accuracy_before": 0.1, "accuracy_after": 0.6, "interval": [0.4, 0.6]}
-    for name in ("a", "b", "c"):
+    accuracy = {"accuracy_before": 0.1, "accuracy_after": 0.6, "difference": 0.5, "interval": [0.4, 0.6]}
+    for name in ("a", "b", "c", "d"):
         freeze(config, tmp_path / "runs" / name)
     (tmp_path / "runs" / "a" / "summary.json").write_text(json.dumps({"status": "finished", "eval": accuracy}))
     early = {"accuracy_before": 0.1, "accuracy_after": None, "interval": None}
     (tmp_path / "runs" / "c" / "summary.json").write_text(json.dumps({"status": "stopped", "eval": early}))
+    scores = {"status": "finished", "eval": {"pair_accuracy": 0.874, "pair_interval": [0.826, 0.91]}}
+    (tmp_path / "runs" / "d" / "summary.json").write_text(json.dumps(scores))
     assert main(["ls", "runs"]) == 0
     assert capsys.readouterr().out.splitlines()[1:] == [
         "  runs/a  finished 10.0% → 60.0%",
         "  runs/b  unfinished",
         "  runs/c  stopped",
+        "  runs/d  finished 87.4% of pairs",
     ]
 
 

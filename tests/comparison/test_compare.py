@@ -56,6 +56,16 @@ def test_runs_under_other_conditions_are_refused(tmp_path: Path, key: str, value
     assert f"MISMATCH: the runs differ in {words}" in printed(result)
 
 
+def test_a_model_of_scores_is_not_compared(tmp_path: Path) -> None:
+    scores = run(tmp_path, "bradley_terry", 20)
+    file = scores / "summary.json"
+    summary = json.loads(file.read_text())
+    file.write_text(json.dumps(summary | {"eval": {"pair_accuracy": 0.8, "pair_interval": [0.7, 0.9]}}))
+    with pytest.raises(UserError) as error:
+        compare([run(tmp_path, "sft", 20), scores], tmp_path / "out")
+    assert f"{scores}: this run trained what scores completions" in str(error.value)
+
+
 def test_other_questions_are_refused_and_compared_where_shared_on_demand(tmp_path: Path) -> None:
     paths = [run(tmp_path, "sft", 20), run(tmp_path, "grpo", 60, ids=[*ROWS[:50], *(f"x{i}" for i in range(50))])]
     with pytest.raises(UserError, match=r"held-out questions \(grpo has 100, sft 100, 50 of them in common\)"):
