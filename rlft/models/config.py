@@ -51,16 +51,23 @@ class TeacherConfig:
 
     Attributes:
         path: another model with the same vocabulary: a hub id, a local folder, or "embedded". None: the model itself.
+        revision: branch, tag or commit of the hub id at `path`.
         adapter_path: an adapter in PEFT format, of the model at `path` or of the model itself, which then has two.
         prompt: what the teacher reads in the place of the last user turn, with {question} (that turn) and {answer} (the
             reference answer) in it. None: what the policy reads.
     """
 
     path: str | None = None
+    revision: str | None = None
     adapter_path: str | None = None
     prompt: str | None = None
 
     def __post_init__(self) -> None:
+        if self.revision is not None and self.path is None:
+            raise UserError(
+                f"teacher.revision={self.revision}: it is of another model, teacher.path=HUB_ID; that of the model "
+                "itself is model.revision"
+            )
         if self.prompt is None:
             return
         unknown = [name for name in re.findall(r"\{(\w+)\}", self.prompt) if name not in ("question", "answer")]

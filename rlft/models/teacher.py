@@ -12,7 +12,7 @@ from rlft.models.adapter import has_adapter
 from rlft.models.config import ModelConfig, TeacherConfig
 from rlft.models.embedded import embedded_model
 from rlft.models.flops import Shape
-from rlft.models.load import REFERENCE, TEACHER, Loaded, read_adapter, read_model
+from rlft.models.load import REFERENCE, TEACHER, Loaded, read_adapter, read_model, tensors_hash, weights_hash
 from rlft.models.policy import Policy
 from rlft.models.roles import Reference, ReferenceRole
 from rlft.models.row_cache import RowCache
@@ -44,7 +44,7 @@ def load_teacher(
     if apart:
         path = config.path or settings.path
         source = embedded_model(settings.hub_id, say) if path == "embedded" else path
-        revision = None if config.path else settings.revision
+        revision = config.revision if config.path else settings.revision
         tokenizer, model = read_model("teacher.path", source, loaded.dtype, revision, trust_remote_code)
         _refuse_other_words(source, tokenizer, model, loaded.chat.tokenizer)
         model = model.to(device)
@@ -71,7 +71,7 @@ class Teacher:
     """π_teacher.
 
     Attributes:
-        shape: what of it costs arithmetic.
+        shape: what of it costs arithmetic. hash: of the weights it has of its own, None if it has none.
     """
 
     def __init__(self, policy: Policy, other: Policy | None = None):
@@ -79,6 +79,9 @@ class Teacher:
         model = policy.model if other is None else other.model
         own = TEACHER if has_adapter(model) and TEACHER in model.peft_config else REFERENCE
         self.shape = Shape.of(model, own)
+        named = model.named_parameters()
+        adapter = {name: p for name, p in named if f".{TEACHER}." in name} if own == TEACHER else {}
+        self.hash = weights_hash(other.model) if other else tensors_hash(adapter) if adapter else None
         self._other = other
         self._reference = Reference(policy, keep=other is None, adapter=own)
 
@@ -95,7 +98,7 @@ class TeacherRole(ReferenceRole):
 
     def __init__(self, teacher: Teacher, tokens: int, atom: Atom, processes: Processes, cache: RowCache | None = None):
         super().__init__(teacher, tokens, atom, processes, cache)
-        self.shape = teacher.shape
+        self.shape, self.hash = teacher.shape, teacher.hash
 
     def annotate(self, batch: Batch) -> Batch:
         """Returns the batch with log π_teacher [B, T], and without prompts of the teacher's own."""

@@ -101,8 +101,7 @@ class _Run:
             self.metrics = run_dir.Lines(self.dir / "metrics.jsonl", start)
             self.samples = run_dir.Lines(self.dir / "samples.jsonl", start)
             if not (resume and (self.dir / "environment.json").exists()):
-                described = run_dir.environment(self.plan, self.session.loaded, self.session.accelerator.device)
-                run_dir.write_json(self.dir / "environment.json", described)
+                run_dir.write_json(self.dir / "environment.json", run_dir.environment(self.session))
         if trainer.trackers:
             self.session.accelerator.init_trackers("rlft", config={"recipe": self.plan.recipe, "seed": self.plan.seed})
         self.examination.before()

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
@@ -21,6 +21,9 @@ from rlft.evaluation.sampled import record
 from rlft.models.load import Loaded
 from rlft.models.policy import Policy
 from rlft.train.plan import Plan
+
+if TYPE_CHECKING:
+    from rlft.train.session import Session
 
 AUTO: dict[Trained, tuple[str, str]] = {
     "log_probs": ("AutoModelForCausalLM", ""),
@@ -130,8 +133,9 @@ def read_answers(path: Path) -> list[Answer]:
     return [Answer(**json.loads(text)) for text in split_lines(path)]
 
 
-def environment(plan: Plan, loaded: Loaded, device: torch.device) -> dict[str, Any]:
+def environment(session: "Session") -> dict[str, Any]:
     """Returns what a repetition would have to match: versions, machine, commit, seed and weight hashes."""
+    loaded, device = session.loaded, session.accelerator.device
     versions = {}
     for name in VERSIONS:
         try:
@@ -151,10 +155,11 @@ def environment(plan: Plan, loaded: Loaded, device: torch.device) -> dict[str, A
         },
         "git_commit": _git_commit(),
         "command": sys.argv,
-        "seed": plan.seed,
+        "seed": session.plan.seed,
         "dtype": str(loaded.dtype).removeprefix("torch."),
         "base_model_hash": loaded.base_hash,
         "adapter_hash_step_0": loaded.adapter_hash,
+        "teacher_hash": session.teacher.hash if session.teacher else None,
     }
 
 

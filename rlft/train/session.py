@@ -85,12 +85,17 @@ class Session:
         """What of the model costs arithmetic, for the bill."""
         return Shape.of(self.policy.model)
 
+    @property
+    def teacher(self) -> TeacherRole | None:
+        """The role that asks the teacher, if the algorithm has one."""
+        role = self.roles.get("teacher")
+        return role if isinstance(role, TeacherRole) else None
+
     @cached_property
     def way(self) -> Way:
         """How batches go through the model, likewise."""
         policy, tokens = self.policy, self.learner.tokens
-        teacher = self.roles.get("teacher")
-        shape = teacher.shape if isinstance(teacher, TeacherRole) else None
+        shape = self.teacher.shape if self.teacher else None
         return Way(policy.recompute, policy.trains_shared, policy.flat, tokens, self.processes.world, shape)
 
     def collate(self, groups: list[Group]) -> Batch:

@@ -92,6 +92,9 @@ def test_another_model(tiny_dir: Path, tmp_path: Path) -> None:
         weights = sum(p.numel() for p in teacher.model.parameters())
         assert role.shape.adapter == 0 and role.shape.body < weights
     assert all(".default." in n for n, p in loaded.model.named_parameters() if p.requires_grad)
+    again, third = tiny_model_dir(tmp_path / "again", seed=1, hidden_size=32), tiny_model_dir(tmp_path / "3", seed=2)
+    hashes = [role_of(TeacherConfig(path=str(path)), loaded, ModelConfig()).hash for path in (again, third)]
+    assert role.hash is not None and hashes[0] == role.hash != hashes[1]
 
 
 def test_the_same_model_with_another_adapter_is_loaded_once(tiny_dir: Path, trained: Path) -> None:
@@ -112,12 +115,14 @@ def test_the_same_model_with_another_adapter_is_loaded_once(tiny_dir: Path, trai
     assert role.shape.adapter * 2 == 3 * sum(p.numel() for p in loaded.model.parameters() if p.requires_grad)
     move(loaded)
     assert torch.equal(taught(role, batch), found)
+    assert role.hash is not None and len(role.hash) == 16
 
 
 @pytest.mark.parametrize("kind", ["lora", "none"])
 def test_the_model_itself_that_is_shown_more(kind: str, tiny_dir: Path) -> None:
     loaded, config = get(tiny_dir, adapter=kind), TeacherConfig(prompt=HINT)
     role = role_of(config, loaded, ModelConfig(path=str(tiny_dir)))
+    assert role.hash is None, "it has no weights of its own"
     shown = [Query(q.id, config.messages(q), q.answer) for q in ASKED]
     batch = batch_of(loaded, config)
     expected = scores(alone(tiny_dir, adapter="none"), batch_of(loaded, queries=shown))
@@ -197,6 +202,12 @@ def test_what_the_teacher_reads() -> None:
 def test_a_template_that_cannot_be_filled_is_refused(prompt: str, message: str) -> None:
     with pytest.raises(UserError, match=rf"teacher\.prompt=.*{message}"):
         TeacherConfig(prompt=prompt)
+
+
+def test_a_revision_is_of_another_model() -> None:
+    assert TeacherConfig(path="someone/model", revision="v2").revision == "v2"
+    with pytest.raises(UserError, match=r"teacher\.revision=v2: it is of another model.*model\.revision"):
+        TeacherConfig(prompt=HINT, revision="v2")
 
 
 def test_parts_of_a_batch_have_their_teacher_s_prompts(tiny_dir: Path) -> None:

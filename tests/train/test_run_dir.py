@@ -117,11 +117,12 @@ def test_the_environment_says_what_a_repetition_must_match(done: Path) -> None:
     found = json.loads((done / "environment.json").read_text(encoding="utf-8"))
     assert set(found) == {
         "versions", "python", "machine", "git_commit", "command", "seed", "dtype", "base_model_hash",
-        "adapter_hash_step_0",
+        "adapter_hash_step_0", "teacher_hash",
     }  # fmt: skip
     assert found["versions"]["torch"] == torch.__version__ and found["dtype"] == "float32"
     assert found["versions"]["rlft"] == __version__ and found["machine"]["device"] == "cpu"
     assert len(found["adapter_hash_step_0"]) == len(found["base_model_hash"]) == 16
+    assert found["teacher_hash"] is None
 
 
 def test_the_adapter_hash_is_that_of_the_seed(tiny_dir: Path, tmp_path: Path, done: Path) -> None:
