@@ -9,8 +9,8 @@ MOST = 0.2  # of the error, relative to the target, that counts
 
 @dataclass(frozen=True)
 class KLControl:
-    """β ← β·(1 + e·B/horizon), e = clip(KL/target - 1, -0.2, 0.2), after each batch of B completions (Ziegler et al.,
-    arXiv 1909.08593, section 2.2).
+    """β ← β·(1 + e·min(1, B/horizon)), e = clip(KL/target - 1, -0.2, 0.2), after each batch of B completions (after
+    Ziegler et al., arXiv 1909.08593, section 2.2, where B/horizon has no bound: β is negative once it is above 5).
 
     Its state is β, which stands in the algorithm it returns.
 
@@ -28,7 +28,7 @@ class KLControl:
             return algorithm
         assert algorithm.kl_weight is not None
         error = min(MOST, max(-MOST, kl / self.target - 1))
-        return with_beta(algorithm, algorithm.kl_weight * (1 + error * completions / self.horizon))
+        return with_beta(algorithm, algorithm.kl_weight * (1 + error * min(1.0, completions / self.horizon)))
 
 
 def with_beta(algorithm: Algorithm, beta: float) -> Algorithm:

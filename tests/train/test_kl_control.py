@@ -16,6 +16,11 @@ GRPO = PolicyGradient(GroupNormalised(), CLIP, K3(), 0.04)
 CONTROL = ["trainer.kl_target=0.001", "trainer.kl_horizon=30"]
 
 
+def test_beta_changes_by_a_fifth_at_most_however_short_the_horizon() -> None:
+    for kl, beta in ((0.0, 0.04 * 0.8), (5.0, 0.04 * 1.2)):
+        assert KLControl(target=0.05, horizon=10).adapt(GRPO, kl, 64).kl_weight == pytest.approx(beta)
+
+
 @pytest.mark.parametrize(
     ("kl", "beta"),
     [
