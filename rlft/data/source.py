@@ -88,8 +88,10 @@ class Source(DataSource):
 
     @property
     def offers(self) -> frozenset[str]:
-        """Rows in any order, and levels where the task has them."""
-        return frozenset({"order", "levels"} if self.task is not None and self.task_levels > 1 else {"order"})
+        """Rows in any order, and levels where the task has them; whatever is wanted where there is nothing to train on,
+        since an evaluation draws nothing."""
+        levels = not self._origin or (self.task is not None and self.task_levels > 1)
+        return frozenset({"order", "levels"} if levels else {"order"})
 
     def check(self, training: bool = True) -> None:
         """Checks the settings alone, before anything is loaded. Without `training` an `eval_file` is enough. Raises

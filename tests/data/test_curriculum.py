@@ -69,6 +69,7 @@ def test_ties_are_shuffled_by_seed_and_epoch_or_stay_in_the_order_of_the_data() 
         ([3, 1.5, 2], {}, [1, 2, 0]),
         (["Level 3", "Level 1", " 2 "], {}, [1, 2, 0]),
         (["-1", "-2.5", "0"], {}, [1, 0, 2]),
+        (["level-3", "level-1", "Grade: -3"], {}, [2, 1, 0]),
         (["hard", "easy", "medium"], {"column_order": ["easy", "medium", "hard"]}, [1, 2, 0]),
         ([2, 10, 1], {"column_order": ["10", "1", "2"]}, [1, 2, 0]),
     ],

@@ -36,6 +36,8 @@ def test_a_file_of_questions_stands_alone(kind: Any, gsm8k: str, context: Any, s
     assert len(asked) == 200 and source.asks == "gsm8k.jsonl" and "dropped" not in " ".join(said)
     with pytest.raises(UserError, match="none is given"):
         kind(eval_file=gsm8k).bind(context())
+    assert "levels" in source.offers, "what draws nothing to train on is refused no curriculum"
+    assert "levels" not in kind(train_file=gsm8k).offers and "levels" in kind(task="chain_sum", task_levels=2).offers
 
 
 def test_all_rows_can_be_held_out(gsm8k: str, context: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rlft.base import Curriculum, Pool, Query, UserError
 
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"(?:(?<!\w)-)?\d+(?:\.\d+)?")  # the hyphen of "level-5" is no sign
 
 
 @dataclass(kw_only=True)
