@@ -62,6 +62,13 @@ class ORPO(Preference):
         pull = sign * self.slope(self.margin(batch, logp))[:, None] / rest
         return {"1[o⁺]/|o|": sign.clamp(min=0), f"±{self.slope_formula}/|o|": pull}
 
+    def factors(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
+        """See Algorithm: which of the pair it is, l, P, and the slope at l."""
+        margin = self.margin(batch, logp)[:, None]
+        sign = annotated(batch.advantage, "advantage").to(logp.dtype)
+        chance = ops.row_mean(logp, batch.mask).clamp(max=CERTAIN).exp()[:, None]
+        return {"±": sign, self.symbol: margin, "P": chance, "λ·σ(-l)": self.slope(margin)}
+
     def margin(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, " B"]:
         """Returns l of each row's pair [B], nats."""
         side = ops.row_mean(annotated(batch.advantage, "advantage").to(logp.dtype), batch.mask)

@@ -170,7 +170,8 @@ def _of_recipe(asked: Asked, arguments: Arguments) -> "tuple[Plan, dict[str, Alg
     for each in typed:
         composed = compose(each, arguments.config_dir, arguments.plugins)
         plans.append(build(composed.config, run_directory(composed.config), arguments.plugins))
-    return plans[0], {plan.method: plan.algorithm for plan in plans}
+    taught = (plan for plan in plans if "teacher" in plan.algorithm.needs)  # the session has to load who teaches
+    return next(taught, plans[0]), {plan.method: plan.algorithm for plan in plans}
 
 
 def _of_run(asked: Asked, arguments: Arguments) -> "tuple[Plan, dict[str, Algorithm]]":
@@ -209,13 +210,15 @@ def _explain(
     if asked.entries:
         plan = replace(plan, source=Given(asked.entries), curriculum=NoCurriculum(), budget=Budget())
     # A step this small is lost in the rounding of half precisions.
-    dtype = "float64" if plan.model.dtype == "float64" else "float32"
+    own = plan.model.dtype
+    dtype = "float64" if own == "float64" else "float32"
     trainer = replace(plan.trainer, processes=1, trackers=[])
     plan = replace(plan, model=replace(plan.model, dtype=dtype), trainer=trainer, rollout=Native())
-    session = set_up(plan, print, trust_remote_code)
+    needs = frozenset().union(*(algorithm.needs for algorithm in algorithms.values()))
+    session = set_up(plan, print, trust_remote_code, needs=needs)
     try:
         if run_dir is not None:
-            restore(session, run_dir)
+            restore(session, run_dir, own)
         return _methods(session, algorithms, asked)
     finally:
         session.close()
@@ -234,6 +237,8 @@ def _methods(session: "Session", algorithms: "dict[str, Algorithm]", asked: Aske
     prompts, told = tell(groups, chat)
     found: list[Method] = []
     for name, algorithm in algorithms.items():
+        if algorithm == plan.algorithm:  # as the run has it now: a controller may have moved its β
+            algorithm = session.learner.algorithm
         print(f"{name}: {algorithm.formula}")
         each = trial(session, algorithm, name, groups, asked.learning_rate, asked.step)
         learner, batch = each.learner, each.batch

@@ -152,9 +152,16 @@ class Session:
             self.plan.trainer.verifier.close()
 
 
-def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = False, training: bool = True) -> Session:
+def set_up(
+    plan: Plan,
+    say: Callable[[str], None],
+    trust_remote_code: bool = False,
+    training: bool = True,
+    needs: frozenset[str] = frozenset(),
+) -> Session:
     """Loads the model, resolves what is "auto", and binds the data; without `training` only what an evaluation needs.
-    Raises UserError for what the machine, the model or the data cannot do."""
+    `needs` are those of further algorithms that will be tried. Raises UserError for what the machine, the model or the
+    data cannot do."""
     trainer = plan.trainer
     plan.rollout.require()
     keep_freed_memory()
@@ -171,7 +178,7 @@ def set_up(plan: Plan, say: Callable[[str], None], trust_remote_code: bool = Fal
     policy = MODULES[plan.algorithm.trains](loaded, say)
     tokens = _resolve_memory(plan, policy, loaded, accelerator, processes, say)
     plan = _resolved(plan, loaded, tokens, policy.recompute)
-    reference = Reference(policy, keep=training and bool(plan.algorithm.needs & READ_REFERENCE))
+    reference = Reference(policy, keep=training and bool((plan.algorithm.needs | needs) & READ_REFERENCE))
     fingerprint = tensors_hash(_described(plan, loaded))
     setting = Setting(policy, reference, loaded, plan.model, plan.seed, fingerprint, processes, say, trust_remote_code)
     sampler = plan.rollout.sampler(setting)
@@ -286,22 +293,14 @@ def _resolve_memory(
 
 def _resolved(plan: Plan, loaded: Loaded, tokens: int, recompute: bool) -> Plan:
     dtype = str(loaded.dtype).removeprefix("torch.")
-    checkpointing = "on" if recompute else "off"
+    found = {"tokens_per_micro_batch": tokens, "gradient_checkpointing": "on" if recompute else "off"}
     config = {
         **plan.config,
         "model": {**plan.config["model"], "dtype": dtype},
-        "trainer": {
-            **plan.config["trainer"],
-            "tokens_per_micro_batch": tokens,
-            "gradient_checkpointing": checkpointing,
-        },
+        "trainer": {**plan.config["trainer"], **found},
     }
-    return replace(
-        plan,
-        config=config,
-        model=replace(plan.model, dtype=dtype),  # type: ignore[arg-type]
-        trainer=replace(plan.trainer, tokens_per_micro_batch=tokens, gradient_checkpointing=checkpointing),  # type: ignore[arg-type]
-    )
+    model = replace(plan.model, dtype=dtype)  # type: ignore[arg-type]
+    return replace(plan, config=config, model=model, trainer=replace(plan.trainer, **found))  # type: ignore[arg-type]
 
 
 def _described(plan: Plan, loaded: Loaded) -> dict[str, torch.Tensor]:

@@ -30,13 +30,15 @@ class Trial:
     rows: list[int]
 
 
-def restore(session: Session, run_dir: Path) -> None:
-    """Puts a session where a run's newest checkpoint is: weights, critic, and the next question. Raises UserError if
-    there is none."""
+def restore(session: Session, run_dir: Path, dtype: str) -> None:
+    """Puts a session where the newest checkpoint of a run in this dtype is: weights, critic, and the next question.
+    Raises UserError if there is none."""
     newest = checkpoint.latest(run_dir)
     if newest is None:
         raise UserError(f"{run_dir} has no checkpoint yet: go on with `rlft resume {run_dir}`")
     state = checkpoint.read(newest)
+    if dtype != session.plan.model.dtype:  # the log π_ref that it remembers are rounded otherwise than ours
+        state["session"]["roles"] |= {name: {} for name in ("reference", "teacher") if name in session.roles}
     session.load_state_dict(state["session"])
     session.say(f"{run_dir} after step {state['step']}")
 
@@ -82,7 +84,7 @@ def trial(
     """
     taken, rows = _given(algorithm, method, groups)
     _require(session, algorithm, method, taken)
-    trainer = replace(session.plan.trainer, epochs=passes, mini_batches=1, prompts_per_step=len(groups))
+    trainer = replace(session.plan.trainer, epochs=passes, mini_batches=1, prompts_per_step=len(groups), kl_target=None)
     plan = replace(session.plan, algorithm=algorithm, method=method, trainer=trainer)
     policy, before = session.policy, session.learner
     roles = make_roles(plan, policy, session.reference, before.tokens, session.processes, known=session.roles)
@@ -99,6 +101,7 @@ def trial(
         mini_batches=1,
         dropout=False,
         correction=None,
+        kl_control=None,
     )
     batch = learner.annotate(session.collate(taken))
     return Trial(replace(learner, roles=[]), batch, rows)
@@ -107,9 +110,14 @@ def trial(
 def _require(session: Session, algorithm: Algorithm, method: str, groups: list[Group]) -> None:
     """Raises UserError for what the session or these groups lack, where the recipe's own check cannot know it."""
     ours = session.plan.algorithm
-    if algorithm.trains != ours.trains or ("teacher" in algorithm.needs and "teacher" not in session.roles):
+    if algorithm.trains != ours.trains:
         raise UserError(
-            f"algorithm {method} wants a model that is set up for it; name it as the recipe's own: algorithm={method}"
+            f"algorithm {method} trains another kind of model than {session.plan.method}; explain it alone, with a "
+            "recipe of its own (recipe=…)"
+        )
+    if "teacher" in algorithm.needs and "teacher" not in session.roles:
+        raise UserError(
+            f"algorithm {method} needs a teacher, and this run has none; explain it with a recipe that has (recipe=…)"
         )
     if "mismatched" in algorithm.needs and len(groups) < 2:
         raise UserError(

@@ -119,6 +119,7 @@ def test_orpo_splits_into_likelihood_and_odds() -> None:
     odds = p / (1 - p) / (0.35 / 0.65)
     terms, factors = (numbers(f(prepared(orpo), LOGP)) for f in (orpo.terms, orpo.factors))
     assert factors["l"] == [[near(math.log(odds))]] * 2
+    assert factors["P"] == [[near(p)], [near(0.35)]] and factors["λ·σ(-l)"] == [[near(2 / (1 + odds))]] * 2
     assert terms["1[o⁺]/|o|"] == [[0.5, 0.5], [0, 0]]
     pull = 2 / (1 + odds)
     assert terms["±λ·σ(-l)/(1-P)/|o|"] == [near([pull / (1 - p) / 2] * 2), near([-pull / 0.65, 0])]

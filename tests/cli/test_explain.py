@@ -10,6 +10,8 @@ from tiny import tiny_model_dir
 
 from rlft.cli.main import main
 from rlft.recipe import freeze
+from rlft.train.session import set_up
+from rlft.train.trial import restore
 
 ANSWERS = ["prompt=What is 17 + 25?", 'completions=["42", "41, or so", "42."]', "rewards=[1,0,1]"]
 
@@ -102,6 +104,49 @@ def test_the_terminal_and_a_file_of_several_prompts(model: Path, capsys: pytest.
     Path("same.json").write_text(json.dumps(same), encoding="utf-8")
     assert main(["explain", *tiny(model), "file=same.json"]) == 0
     assert "grpo moves nothing here" in capsys.readouterr().out
+
+
+def test_a_run_with_a_controller_is_explained_with_the_beta_it_has(model: Path, capsys: Any) -> None:
+    control = ["trainer.kl_target=1e-6", "trainer.kl_horizon=8"]
+    plan = make_plan(model, Path("run"), "grpo", "trainer.steps=2", "trainer.eval_size=0", *control)
+    freeze(plan.config, plan.run_dir)
+    run(plan)
+    found = explain(capsys, "run", "algorithms=[grpo,rft]", "step=2")["methods"][0]
+    (name,) = [name for name in found["terms"] if name.startswith("β·")]
+    slopes = [
+        term / (ratio - 1)
+        for terms, ratios in zip(found["terms"][name], found["factors"]["π_ref/π"], strict=True)
+        for term, ratio in zip(terms, ratios, strict=True)
+        if abs(ratio - 1) > 1e-3
+    ]
+    assert slopes and slopes == pytest.approx([slopes[0]] * len(slopes), rel=1e-3)
+    assert slopes[0] > 0.04 * 1.15, "β is not what the recipe began with"
+
+
+def test_all_weights_are_explained_with_the_reference_that_a_method_beside_reads(model: Path, capsys: Any) -> None:
+    plan = make_plan(model, Path("run"), "rft", "trainer.steps=2", "trainer.eval_size=0", "model.adapter=none")
+    freeze(plan.config, plan.run_dir)
+    run(plan)
+    dpo = explain(capsys, "run", *ANSWERS, "algorithms=[rft,dpo]")["methods"][1]
+    assert any(abs(h) > 1e-4 for row in dpo["factors"]["h"] for h in row), "π_ref is not what the run has trained"
+
+
+def test_what_a_run_in_another_dtype_remembers_of_the_reference_is_not_taken(model: Path) -> None:
+    run(make_plan(model, Path("run"), "dpo", "trainer.steps=2", "trainer.eval_size=0"))
+    held: list[int] = []
+    for dtype in ("float32", "bfloat16"):
+        session = set_up(make_plan(model, Path("other"), "dpo"), print)
+        restore(session, Path("run"), dtype)
+        held.append(len(session.roles["reference"].state_dict()["lengths"]))
+        session.close()
+    assert held[0] > 0 and held[1] == 0
+
+
+def test_the_method_with_a_teacher_may_stand_anywhere(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*tiny(model), *ANSWERS, 'teacher.prompt="{question} It is 42."']
+    assert [m["name"] for m in explain(capsys, *words, "algorithms=[rft,distill]")["methods"]] == ["rft", "distill"]
+    assert main(["explain", *tiny(model), *ANSWERS, "algorithms=[rft,bradley_terry]"]) == 2
+    assert "bradley_terry trains another kind of model than rft" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
