@@ -6,7 +6,7 @@ from typing import Any
 from rlft.base import RunError
 from rlft.cli.options import Arguments
 from rlft.cli.sweep import plan_jobs, run_jobs
-from rlft.train import read_summary
+from rlft.cli.train import finished
 
 SHARE = "data.validation_share=0.05"
 """Of the questions, where the recipes keep none: they are not trained on either."""
@@ -56,7 +56,7 @@ def tune(
         trials = [
             _trial(job.words, values, summary)
             for name, job in jobs
-            if name == recipe and (summary := read_summary(job.run_dir)) and summary.get("eval")
+            if name == recipe and (summary := finished(job.run_dir))
         ]
         if not trials:
             raise RunError(f"tuning: no run of {recipe} came to its end; the messages above say why")

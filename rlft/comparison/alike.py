@@ -5,7 +5,6 @@ from typing import Any
 MODEL = ("model.path", "model.hub_id", "model.revision", "model.chat_template")
 ASKED = (
     "data.eval_file", "data.evaluate_on", "data.validation_share", "data.prompt", "data.system", "trainer.eval_size",
-    "trainer.verifier",
 )  # fmt: skip
 DRAWN = (
     "data.task", "data.task_settings", "data.train_file", "data.hub_id", "data.hub_config", "data.hub_split",
@@ -32,6 +31,10 @@ def unlike(configs: dict[str, dict[str, Any]]) -> list[str]:
         if any(value != next(iter(values.values())) for value in values.values()):
             each = ", ".join(f"{name}: {value}" for name, value in values.items())
             found.append(f"the recipes differ in {key} ({each})")
+    judges = {name: _value(config, "trainer.verifier") or config.get("reward") for name, config in configs.items()}
+    if any(judge != next(iter(judges.values())) for judge in judges.values()):
+        each = ", ".join(f"{name}: {judge}" for name, judge in judges.items())
+        found.append(f"the recipes differ in what judges answers, trainer.verifier or the reward ({each})")
     return found
 
 

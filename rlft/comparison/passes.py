@@ -7,6 +7,8 @@ from typing import Any
 
 from rlft.base import UserError
 
+DRAWN = ("samples", "temperature", "max_tokens", "top_k", "top_p", "min_p", "questions", "n")
+"""What answers must have been drawn alike in, to compare: how, and to which questions and how many."""
 Measure = dict[str, float]
 """`value`, `low` and `high`, shares."""
 
@@ -32,7 +34,7 @@ def passes(runs: Sequence[Path], name: str = "trained") -> dict[str, Any] | None
         return None
     shared = set.intersection(*(set(sampled["pass"]) for sampled in known))
     votes = [sampled["maj"] for sampled in known]
-    drawn = [{key: sampled.get(key) for key in ("samples", "temperature")} for sampled in known]
+    drawn = [{key: sampled.get(key) for key in DRAWN} for sampled in known]
     return {
         "pass_at": {k: _mean([sampled["pass"][k] for sampled in known]) for k in sorted(shared, key=int)},
         "maj_at": None if None in votes else _mean(votes),
@@ -49,6 +51,8 @@ def _mean(measures: list[Measure]) -> Measure:
 
 def _sampled(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["sampled"] if path.is_file() else None
+        measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sampled": None}
+        sampled = measured["sampled"]
+        return sampled and sampled | {key: measured.get(key) for key in ("questions", "n")}
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f'{path}: expected what `rlft eval` writes, an object with "sampled"') from error

@@ -79,7 +79,23 @@ def test_the_same_questions_put_otherwise_or_judged_otherwise_are_no_comparison(
     with pytest.raises(UserError) as error:
         compare([one, two], tmp_path / "out")
     assert "differ in the prompt of 1 questions, e.g. (grpo: '', sft: 'What is 1 + 1? Think.')" in str(error.value)
-    assert "what judges answers, trainer.verifier (grpo: None, sft: MultipleChoice)" in str(error.value)
+    assert "what judges answers, trainer.verifier or the reward (grpo: None, sft: MultipleChoice)" in str(error.value)
+
+
+def test_without_a_verifier_the_reward_judges(tmp_path: Path) -> None:
+    def judged(name: str, reward: str) -> Path:
+        path = run(tmp_path, name, 50)
+        with (path / "config.yaml").open("a", encoding="utf-8") as config:
+            config.write(f"trainer: {{verifier: null}}\nreward: {{_target_: rlft.rewards.{reward}}}\n")
+        return path
+
+    one = judged("grpo", "MathAnswer")
+    with pytest.raises(UserError, match=r"what judges answers.*grpo: MathAnswer, rloo: MultipleChoice"):
+        compare([one, judged("rloo", "MultipleChoice")], tmp_path / "out")
+    same = run(tmp_path, "sft", 50)
+    with (same / "config.yaml").open("a", encoding="utf-8") as config:
+        config.write("trainer:\n  verifier: {_target_: rlft.rewards.MathAnswer}\n")
+    assert compare([one, same], tmp_path / "out")["pairs"]
 
 
 def test_a_recipe_that_says_more_than_its_method_names_it(tmp_path: Path) -> None:

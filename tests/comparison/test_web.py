@@ -113,6 +113,12 @@ def test_pass_at_k_is_drawn_of_methods_whose_runs_all_have_some(tmp_path: Path) 
     # trained: the mean of 0.4, 0.5 and 0.6 within them; the base is that of the first run, with its own interval
     assert text.count("50.0% [40.0, 60.0]") == 4 and text.count("10.0% [0.0, 20.0]") == 4
     assert "No sampled answers: sft." in text and "4 answers to each question at temperature 1." in text
+    file = runs[1] / "eval_trained.json"
+    for change in ({"n": 20}, {"sampled": json.loads(file.read_text())["sampled"] | {"top_p": 0.9}}):
+        kept = file.read_text()
+        file.write_text(json.dumps(json.loads(kept) | change))
+        assert "Not all answers were drawn alike" in compared(tmp_path, *runs, *others).text["passes"]
+        file.write_text(kept)
 
 
 def test_regressions_are_told_before_and_after(page: Page) -> None:

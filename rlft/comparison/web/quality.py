@@ -50,7 +50,10 @@ def _unlike(drawn: list[dict[str, Any]]) -> list[str]:
     """Returns how answers were drawn, or that they were not drawn alike."""
     how = drawn[0]["drawn"]
     if how is None or any(each["drawn"] != how for each in drawn):
-        return ["Not all answers were drawn alike: their number or temperature differs, so that they do not compare."]
+        return [
+            "Not all answers were drawn alike: the questions, the number of answers, their limit or how they were "
+            "sampled differ, so that they do not compare."
+        ]
     return [f"{how['samples']} answers to each question at temperature {how['temperature']:g}."]
 
 
