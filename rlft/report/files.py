@@ -81,4 +81,5 @@ class Files:
         file = self.path / name
         if file.is_file():
             with file.open(encoding="utf-8", newline="\n") as lines:
-                yield from (line for line in lines if line.strip())
+                # The last line of a run that was killed may be torn.
+                yield from (line for line in lines if line.strip() and line.endswith(("\n", "}")))

@@ -139,6 +139,14 @@ def test_parts_of_the_reward_critic_and_curriculum_have_charts_where_there_are_s
     assert "curriculum: pass_rate" in text and "pass_rate: 3" not in text
 
 
+def test_a_last_line_that_a_kill_tore_is_left_out(tmp_path: Path) -> None:
+    path = written(tmp_path / "run", 12)
+    whole = report(path).text
+    with (path / "samples.jsonl").open("a") as file:
+        file.write('{"step": 90, "text": "torn')
+    assert report(path).text == whole
+
+
 def test_a_malformed_file_is_named(tmp_path: Path) -> None:
     path = written(tmp_path / "run", 12)
     (path / "samples.jsonl").write_text('{"step": 1, "text"\n')
