@@ -212,6 +212,8 @@ def _explain(
     # A step this small is lost in the rounding of half precisions.
     own = plan.model.dtype
     dtype = "float64" if own == "float64" else "float32"
+    if run_dir is not None and own != dtype:
+        print(f"the run is in {own}: this is in {dtype}, and what π_ref samples once it samples anew")
     trainer = replace(plan.trainer, processes=1, trackers=[])
     plan = replace(plan, model=replace(plan.model, dtype=dtype), trainer=trainer, rollout=Native())
     needs = frozenset().union(*(algorithm.needs for algorithm in algorithms.values()))

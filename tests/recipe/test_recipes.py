@@ -161,7 +161,8 @@ def test_distillation_without_a_teacher_is_refused(tmp_path: Path) -> None:
 def test_a_recipe_without_a_teacher_keeps_the_name_that_it_had() -> None:
     config = compose(["recipe=grpo_math"]).config
     assert config["teacher"] == {
-        "_target_": "rlft.models.TeacherConfig", "path": None, "adapter_path": None, "prompt": None
+        "_target_": "rlft.models.TeacherConfig", "path": None, "revision": None, "adapter_path": None,
+        "prompt": None,
     }  # fmt: skip
     assert recipe_hash(config) == recipe_hash({key: value for key, value in config.items() if key != "teacher"})
 
