@@ -34,7 +34,7 @@ class Passes:
     Attributes:
         scored: tokens of a batch. taught: the same as a teacher reads them.
         learnt: the same where a gradient is wanted: prompts may run once a completion then.
-        trained: those of its rows whose coefficient is not zero everywhere, likewise.
+        trained: those of its rows whose coefficient is not zero everywhere, likewise. busiest: in the step with most.
         live: the share of such rows. new: that of rows which the reference has not scored before.
         whole: positions of `scored` if every prompt ran whole.
         rollout: of the whole run. merges: times the adapter is merged for it.
@@ -45,6 +45,7 @@ class Passes:
     taught: Tokens
     learnt: Tokens
     trained: Tokens
+    busiest: Tokens
     live: float
     new: float
     whole: float
@@ -84,6 +85,7 @@ def passes(work: Work, lengths: Lengths) -> Passes:
         taught=read(work.rows, work.queries, prompt=lengths.taught),
         learnt=read(work.rows, work.queries, work.shared),
         trained=read(each, work.queries * groups, work.shared),
+        busiest=read(work.rows * (1.0 if lengths.busiest is None else lengths.busiest), work.queries, work.shared),
         whole=Tokens.of_group(lengths.prompt, lengths.completion, work.rows).positions * work.queries,
         live=live,
         new=_new(work, lengths),

@@ -30,6 +30,7 @@ class Lengths:
         questions: held out and asked. pool: queries sampled from once.
         distinct: rows among those trained that differ; None where each is taken to.
         opening: what all prompts begin with. taught: of a query as a teacher reads it, None where it reads the prompt.
+        busiest: the share of trained tokens that move the policy in the step with most of them; None takes all.
     """
 
     prompt: float
@@ -45,6 +46,7 @@ class Lengths:
     distinct: float | None = None
     opening: float = 0
     taught: float | None = None
+    busiest: float | None = None
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ class Measured:
     Attributes:
         steps: it took. prompt, completion, sampled, longest, answer: mean lengths, tokens; None where there are none.
         acceptance, all_right, all_wrong: shares of completions and of groups, over all steps.
+        busiest: the greatest share of trained tokens that moved the policy in one step.
         questions: asked in an evaluation.
         distinct: rows trained that the reference had not scored before; None where nothing tells.
         flops, memory: of the run, bytes. seconds: of its steps. rollout: seconds of sampling, which is part of the
@@ -33,6 +34,7 @@ class Measured:
     acceptance: float
     all_right: float
     all_wrong: float
+    busiest: float
     questions: int
     distinct: int | None
     flops: float
@@ -42,7 +44,7 @@ class Measured:
 
     def onto(self, bounds: tuple[Lengths, Lengths], same: bool) -> tuple[Lengths, Lengths]:
         """Returns bounds with what was measured in their place. Another run than the `same` may come further into its
-        data, and meet more rows that differ."""
+        data, meet more rows that differ, and have busier steps."""
         known = {
             "prompt": self.prompt,
             "sampled": self.sampled or self.completion,
@@ -60,7 +62,8 @@ class Measured:
         }
         lower, upper = (replace(bound, **fixed) for bound in bounds)
         if same:
-            return replace(lower, distinct=self.distinct), replace(upper, distinct=self.distinct)
+            own: dict[str, Any] = {"distinct": self.distinct, "busiest": self.busiest}
+            return replace(lower, **own), replace(upper, **own)
         return replace(lower, distinct=lower.distinct and max(lower.distinct, self.distinct or 0)), upper
 
 
@@ -100,6 +103,7 @@ def read_run(folder: Path, work: Work, pool: int) -> Measured:
         acceptance=min(1.0, max(0.0, mean("reward/mean"))),
         all_right=mean("group/all_right"),
         all_wrong=mean("group/all_wrong"),
+        busiest=1 - min(line["gc/share_zero"] for line in lines),
         questions=(summary.get("eval") or {}).get("n", 0),
         distinct=totals.get("reference_rows") or totals["reward_calls"] or None,
         flops=totals["flops"],

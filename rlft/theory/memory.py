@@ -91,7 +91,9 @@ def _sampling(work: Work, model: Model, lengths: Lengths, itemsize: int, on_cpu:
 
 def _update(work: Work, model: Model, lengths: Lengths, itemsize: int) -> dict[str, float]:
     p = passes(work, lengths)
-    positions = min(work.tokens, p.whole / work.processes) * p.learnt.positions / p.whole
+    # A critic learns of every row, the policy of those that move it.
+    share = 1.0 if "critic" in work.roles else p.busiest.positions / p.learnt.positions
+    positions = min(work.tokens, share * p.whole / work.processes) * p.learnt.positions / p.whole
     layer = (KEPT_WIDTH if itemsize == 2 else KEPT_WIDTH_WIDE) * model.width + KEPT_INNER * model.inner
     kept = model.layers * model.width + layer if work.recompute else model.layers * layer
     return {"update: activations": positions * kept * itemsize, "update: logits": SCORED * CHUNK_NUMBERS}

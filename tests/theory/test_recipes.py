@@ -169,10 +169,13 @@ def test_what_a_run_tells_of_the_rows_that_differ(
     totals = {"reward_calls": 24, "flops": 1, "seconds": 1, "generated_tokens": 1, **rows}
     (tmp_path / "summary.json").write_text(json.dumps({"totals": totals, "peak_memory_bytes": 1}), encoding="utf-8")
     keys = ("time/step_s", "time/rollout_s", "completion_length/mean", "reward/mean", "group/all_right")
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(dict.fromkeys((*keys, "group/all_wrong"), 1)), encoding="utf-8")
+    line = dict.fromkeys((*keys, "group/all_wrong"), 1)
+    lines = [json.dumps(line | {"gc/share_zero": zero}) for zero in (0.9, 0.25, 0.5)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines), encoding="utf-8")
     work = read_work(plan_of("recipe=dpo_math"), 100)
     found = read_run(tmp_path, work, 256).onto(bounds(work, Known()), same)
     assert tuple(bound.distinct for bound in found) == expected
+    assert {bound.busiest for bound in found} == {0.75 if same else None}
 
 
 def test_bounds() -> None:

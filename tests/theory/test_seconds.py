@@ -147,6 +147,12 @@ def test_what_adds_to_memory(work: Work, model: Model, lengths: Lengths) -> None
     # Whole sequences: four prompts a group for one.
     whole = parts(replace(work, recompute=True, shared=False))["update: activations"]
     assert whole == pytest.approx(again * 2 * 4 * (10 + 5) / POSITIONS)
+    # A quarter of the rows moves the policy in the busiest step: one of four branches a group.
+    busy = replace(lengths, busiest=0.25)
+    found = run_memory(work, model, busy, 2, on_cpu=False)["update: activations"]
+    assert found == pytest.approx(parts()["update: activations"] * 2 * (10 + 5) / POSITIONS)
+    critic = replace(work, roles=frozenset({"critic"}))
+    assert run_memory(critic, model, busy, 2, on_cpu=False)["update: activations"] == parts()["update: activations"]
     small = replace(work, tokens=POSITIONS // 4)
     assert parts(small)["update: activations"] == parts()["update: activations"] / 4
     assert "rollout: logits" not in parts(replace(work, sampled="never", samples=0, evaluations=()))
