@@ -39,12 +39,12 @@ class ORPO(Preference):
     @property
     def slope_formula(self) -> str:
         """See Preference."""
-        return "λ·σ(-l)/(1-P)"
+        return "λ·σ(-l)"
 
     @property
     def formula(self) -> str:
         """See Algorithm."""
-        pull = self.slope_formula
+        pull = f"{self.slope_formula}/(1-P)"
         return f"GC = (1[o⁺] ± {pull})/|o|, w = m/#pairs, P = exp(mean log π), l = log odds(o⁺) - log odds(o⁻)"
 
     def value(self, margin: Margin) -> Margin:
@@ -60,14 +60,12 @@ class ORPO(Preference):
         sign = annotated(batch.advantage, "advantage").to(logp.dtype) / ops.lengths(batch.mask).to(logp.dtype)[:, None]
         rest = -torch.expm1(ops.row_mean(logp, batch.mask).clamp(max=CERTAIN))[:, None]  # 1 - P
         pull = sign * self.slope(self.margin(batch, logp))[:, None] / rest
-        return {"1[o⁺]/|o|": sign.clamp(min=0), f"±{self.slope_formula}/|o|": pull}
+        return {"1[o⁺]/|o|": sign.clamp(min=0), f"±{self.slope_formula}/(1-P)/|o|": pull}
 
     def factors(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
-        """See Algorithm: which of the pair it is, l, P, and the slope at l."""
-        margin = self.margin(batch, logp)[:, None]
-        sign = annotated(batch.advantage, "advantage").to(logp.dtype)
+        """See Preference; and P."""
         chance = ops.row_mean(logp, batch.mask).clamp(max=CERTAIN).exp()[:, None]
-        return {"±": sign, self.symbol: margin, "P": chance, "λ·σ(-l)": self.slope(margin)}
+        return {**super().factors(batch, logp), "P": chance}
 
     def margin(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, " B"]:
         """Returns l of each row's pair [B], nats."""

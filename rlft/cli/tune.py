@@ -56,7 +56,7 @@ def tune(
         trials = [
             _trial(job.words, values, summary)
             for name, job in jobs
-            if name == recipe and (summary := finished(job.run_dir))
+            if name == recipe and (summary := finished(job.run_dir)) and summary.get("eval")
         ]
         if not trials:
             raise RunError(f"tuning: no run of {recipe} came to its end; the messages above say why")

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from rlft.base.nested import flat
+
 MODEL = ("model.path", "model.hub_id", "model.revision", "model.chat_template")
 ASKED = (
     "data.eval_file", "data.evaluate_on", "data.validation_share", "data.prompt", "data.system", "trainer.eval_size",
@@ -31,11 +33,18 @@ def unlike(configs: dict[str, dict[str, Any]]) -> list[str]:
         if any(value != next(iter(values.values())) for value in values.values()):
             each = ", ".join(f"{name}: {value}" for name, value in values.items())
             found.append(f"the recipes differ in {key} ({each})")
-    judges = {name: _value(config, "trainer.verifier") or config.get("reward") for name, config in configs.items()}
-    if any(judge != next(iter(judges.values())) for judge in judges.values()):
-        each = ", ".join(f"{name}: {judge}" for name, judge in judges.items())
+    judges = {name: judge(flat(config)) for name, config in configs.items()}
+    if any(settings != next(iter(judges.values())) for settings in judges.values()):
+        each = ", ".join(f"{name}: {settings}" for name, settings in judges.items())
         found.append(f"the recipes differ in what judges answers, trainer.verifier or the reward ({each})")
     return found
+
+
+def judge(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of what judges answers, the verifier or the reward where there is none, of a recipe with
+    dotted keys."""
+    node = "trainer.verifier." if "trainer.verifier._target_" in config else "reward."
+    return {key.removeprefix(node): value for key, value in config.items() if key.startswith(node)}
 
 
 def _value(config: dict[str, Any], key: str) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rlft.base import UserError
 from rlft.base.nested import flat
+from rlft.comparison.alike import judge
 
 CONDITIONS = {
     "base_model": "base model",
@@ -147,9 +148,9 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
     if any(each != given[0] for each in given):
         each = ", ".join(f"{label}: {value}" for label, value in zip(labels, given, strict=True))
         found.append(f"the runs differ in budget ({each})")
-    judges = [_judge(record.config) for record in records]
-    if any(judge != judges[0] for judge in judges):
-        names = (str(judge.get("_target_")).rpartition(".")[2] for judge in judges)
+    judges = [judge(record.config) for record in records]
+    if any(settings != judges[0] for settings in judges):
+        names = (str(settings.get("_target_")).rpartition(".")[2] for settings in judges)
         each = ", ".join(f"{label}: {name}" for label, name in zip(labels, names, strict=True))
         found.append(f"the runs differ in what judges answers, trainer.verifier or the reward ({each})")
     first = records[0].correct.keys()
@@ -168,12 +169,6 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
                 f"{label}: {theirs[one]!r})"
             )
     return found
-
-
-def _judge(config: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings of what judged a run's answers: its verifier, or its reward if it had none."""
-    node = "trainer.verifier." if "trainer.verifier._target_" in config else "reward."
-    return {key.removeprefix(node): value for key, value in config.items() if key.startswith(node)}
 
 
 def label_runs(records: list[Record]) -> list[str]:

@@ -78,6 +78,10 @@ class TeacherConfig:
                 f"that, in it{found}"
             )
 
+    def where(self, settings: ModelConfig) -> tuple[str, str | None]:
+        """Returns path and revision of the teacher's model; without a path of its own it is that of `settings`."""
+        return (self.path, self.revision) if self.path else (settings.path, settings.revision)
+
     def check(self) -> None:
         """Raises UserError if there is no teacher."""
         if self.path is None and self.adapter_path is None and self.prompt is None:

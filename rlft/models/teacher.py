@@ -42,9 +42,8 @@ def load_teacher(
     apart = config.path is not None or (config.adapter_path is not None and not has_adapter(loaded.model))
     model = loaded.model
     if apart:
-        path = config.path or settings.path
+        path, revision = config.where(settings)
         source = embedded_model(settings.hub_id, say) if path == "embedded" else path
-        revision = config.revision if config.path else settings.revision
         tokenizer, model = read_model("teacher.path", source, loaded.dtype, revision, trust_remote_code)
         _refuse_other_words(source, tokenizer, model, loaded.chat.tokenizer)
         model = model.to(device)

@@ -115,8 +115,9 @@ def read_teacher(config: TeacherConfig, settings: ModelConfig) -> tuple[Shape | 
     if config.path is None and config.adapter_path is None:
         return None, 0
     kind = "none" if config.adapter_path is None else "lora"
-    own = replace(settings, path=config.path or settings.path, adapter=kind, adapter_path=config.adapter_path)
-    read = read_model(replace(own, revision=config.revision) if config.path else own, node="teacher")
+    path, revision = config.where(settings)
+    own = replace(settings, path=path, revision=revision, adapter=kind, adapter_path=config.adapter_path)
+    read = read_model(own, node="teacher")
     apart = config.path is not None or settings.adapter == "none"
     return read.shape, read.shape.adapter + (read.weights if apart else 0)
 
