@@ -189,7 +189,8 @@ def runs(steps: int) -> bool:
             cost = subprocess.run([*rlft, "cost", f"from_run={folder}", "--json"], check=True, stdout=subprocess.PIPE)
         ratio = json.loads(cost.stdout)["ratio"]
         print(f"{recipe:<18}" + "".join(f"{value:>8.2f}" for value in ratio.values()), flush=True)
-        good &= all(abs(value - 1) <= LIMIT[key] for key, value in ratio.items())
+        # A method that samples nothing measures no seconds of sampling, and its ratio is 0.
+        good &= all(abs(value - 1) <= LIMIT[key] for key, value in ratio.items() if value)
     return good
 
 
