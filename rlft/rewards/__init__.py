@@ -4,7 +4,7 @@ from rlft.rewards.arithmetic import ArithmeticSteps
 from rlft.rewards.choice import MultipleChoice
 from rlft.rewards.combine import Combine
 from rlft.rewards.common import Scored
-from rlft.rewards.extract import extract_answer, tagged_answer, to_number
+from rlft.rewards.extract import extract_answer, said_answer, tagged_answer, to_number
 from rlft.rewards.format import Format
 from rlft.rewards.math_answer import MathAnswer
 from rlft.rewards.model import RewardModel
@@ -34,6 +34,7 @@ __all__ = [
     "Steps",
     "Verifier",
     "extract_answer",
+    "said_answer",
     "tagged_answer",
     "to_number",
 ]

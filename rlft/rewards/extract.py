@@ -11,7 +11,8 @@ LATEX_FRACTION = rf"\\frac\s*(?:\{{\s*(-?{UNSIGNED})\s*\}}\s*\{{\s*({UNSIGNED})\
 LAST = re.compile(
     # A minus is a sign only where nothing stands before it that it could be subtracted from.
     rf"(?P<sign>(?<![\w)\]}}])-(?=[$\\.\d]))?(?:\\?\$)?(?P<minus>(?<=\$)-)?"
-    rf"(?P<body>\\frac\s*\{{\s*-?{UNSIGNED}\s*\}}\s*\{{\s*{UNSIGNED}\s*\}}|(?<!\w){UNSIGNED}(?:\s*/\s*{UNSIGNED})?)"
+    rf"(?P<body>(?:(?<!\w)\d+\s*)?\\frac\s*(?:\{{\s*-?{UNSIGNED}\s*\}}\s*\{{\s*{UNSIGNED}\s*\}}|\d\s*\d)"
+    rf"|(?:(?<![\w.,/])\d+ (?=\d+/\d))?(?<!\w){UNSIGNED}(?:\s*/\s*{UNSIGNED})?)"
 )
 NUMBER = re.compile(rf"([+-]?)\s*({UNSIGNED})")
 RATIO = re.compile(rf"([+-]?)\s*(?:(\d+)\s+)?({UNSIGNED})\s*/\s*({UNSIGNED})")
@@ -28,6 +29,9 @@ SPACING = re.compile(r"\\(?:left|right)(?![A-Za-z])|\\[!,;: ]|~")
 WRAPPER = re.compile(r"\\(?:text|textbf|mathrm|mathbf|mbox)\s*\{([^{}]*)\}")
 THIN_SPACE = re.compile(r"(?<=\d)[\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 
+SAID = re.compile(r"\banswer(?:\s+is\b\s*:?|\s*[:=])(?P<said>(?:(?!\banswer\b).)*)", re.I)
+STOP = re.compile(r"[.!?](?=[*_\"'”)]{0,3}(?:\s|$))")
+EMPHASIS = "*_`\"'“” \t"
 TAG = re.compile(r"<(/?)answer>", re.I)
 NOISE = re.compile(r"\\(?:left|right|text|mathrm)(?![A-Za-z])|\\[!,; ]|[\s${}]")
 BRACE = re.compile(r"\\[{}]|(?P<open>(?:(?P<boxed>\\boxed|\\fbox)\s*)?\{)|(?P<close>\})")
@@ -39,7 +43,7 @@ def extract_answer(text: str) -> str | None:
     r"""Returns the final answer of a text, or None if there is none.
 
     In this order: the last <answer>…</answer>, the last \boxed{…}, what follows the last ####, the last number (with
-    its sign; a/b and \frac{a}{b} are one number).
+    its sign; a/b, 2 a/b and \frac{a}{b} are one number).
 
     >>> extract_answer("70 at first, <answer>72</answer>")
     '72'
@@ -62,6 +66,17 @@ def tagged_answer(text: str) -> str | None:
     if inner is not None:
         return _boxed(inner) or inner
     return _boxed(text) or _after_hashes(text)
+
+
+def said_answer(text: str) -> str | None:
+    """Returns the answer in words of a text that marks none, or None if it is empty: what follows the last "answer is"
+    or "answer:", as far as the sentence goes, else all of it.
+
+    >>> said_answer("It is on the Seine. So the answer is **Paris**. I am sure."), said_answer("Paris")
+    ('Paris', 'Paris')
+    """
+    found = [STOP.split(match["said"], maxsplit=1)[0].strip(EMPHASIS) for match in SAID.finditer(text)]
+    return next((said for said in reversed(found) if said), text.strip()) or None
 
 
 def to_number(text: str) -> Fraction | None:

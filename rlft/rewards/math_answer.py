@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from rlft.base import Completion, Query, Reward, UserError
 from rlft.rewards.common import Isolated
-from rlft.rewards.extract import extract_answer, spelled, tagged_answer, to_number
+from rlft.rewards.extract import extract_answer, said_answer, spelled, tagged_answer, to_number
 from rlft.rewards.worker import WorkerError
 
 LATEX = re.compile(r"[\\^_{}]")
@@ -17,7 +17,8 @@ class MathAnswer(Isolated):
     """1 if the final answer equals `query.answer`, else `wrong`.
 
     The answer is extracted first (`extract_answer`). Numbers are compared exactly, without rounding. Only where one
-    side is LaTeX that is no plain number does math-verify decide, in the worker process.
+    side is LaTeX that is no plain number does math-verify decide, in the worker process. A reference in words ("Paris",
+    "yes") is compared by its spelling, with what the completion marks as its answer or else says (`said_answer`).
 
     Attributes:
         wrong: what another answer, or none, is worth; below 1. One that could not be judged is worth 0.
@@ -49,6 +50,10 @@ class MathAnswer(Isolated):
 
     def _one(self, gold: str, text: str) -> Reward:
         answer = extract_answer(text)
+        if tagged_answer(text) is None and to_number(gold) is None and not LATEX.search(gold):
+            answer = said_answer(text)
+            value = 1.0 if answer is not None and spelled(answer) == spelled(gold) else self.wrong
+            return Reward(value, {self.label: value}, extracted=answer)
         try:
             value = 1.0 if answer is not None and self._equal(gold, answer) else self.wrong
         except WorkerError as error:

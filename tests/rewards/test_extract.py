@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rlft.rewards import extract_answer, to_number
+from rlft.rewards import extract_answer, said_answer, to_number
 
 ANSWERS = [
     ("", None),
@@ -40,7 +40,13 @@ ANSWERS = [
     ("it is .5", ".5"),
     ("a share of 1/2", "1/2"),
     ("a share of 3 / 4.", "3 / 4"),
+    ("It takes 2 1/2 hours", "2 1/2"),
+    ("It is -2 1/2.", "-2 1/2"),
+    ("Step 3. 1/2", "1/2"),
+    ("on 1/2/2024", "2024"),
     ("It is \\frac{1}{2}", "\\frac{1}{2}"),
+    ("It is \\frac12.", "\\frac12"),
+    ("It is 2\\frac{1}{2}", "2\\frac{1}{2}"),
     ("It is -\\frac{1}{2}", "-\\frac{1}{2}"),
     ("1.5e3 metres", "1.5e3"),
     ("5kg", "5"),
@@ -75,6 +81,19 @@ ANSWERS = [
     ("<answer></answer> 5", "5"),
     ("the end</answer> 5", "5"),
     ("70 <answer>72", "72"),
+]
+
+SAID = [
+    ("Paris", "Paris"),
+    ("The answer is Paris.", "Paris"),
+    ("Answer: yes", "yes"),
+    ("The final answer is: **Rome**. It is old.", "Rome"),
+    ('Answer: "New York".', "New York"),
+    ("The answer is no? No: the answer is yes.", "yes"),
+    ("The answer is no\nThe answer is yes", "yes"),
+    ("The answer is 3.5 apples. Good.", "3.5 apples"),
+    ("answer:\n", "answer:"),
+    ("  \n", None),
 ]
 
 NUMBERS = [
@@ -131,6 +150,11 @@ NUMBERS = [
     ("1e9999", None),
     ("9" * 500, None),
 ]
+
+
+@pytest.mark.parametrize(("text", "said"), SAID)
+def test_answers_in_words(text: str, said: str | None) -> None:
+    assert said_answer(text) == said
 
 
 @pytest.mark.parametrize(("text", "answer"), ANSWERS)

@@ -25,6 +25,12 @@ CASES = [
     ("1/3", "0.333", 0.0),
     ("10", "1,0", 0.0),
     ("yes", "<answer>Yes.</answer>", 1.0),
+    ("yes", "Yes", 1.0),
+    ("Paris", "There are 2 of them, and the answer is Paris.", 1.0),
+    ("Paris", "The answer is London.", 0.0),
+    ("Paris", "<answer>Rome</answer> The answer is Paris.", 0.0),
+    ("yes", "", 0.0),
+    ("(1, 2)", "The answer is (1, 2).", 1.0),
     ("(1, 2)", "\\boxed{(1,2)}", 1.0),
     ("18", "<answer>72 apples</answer>", 0.0),
 ]
