@@ -8,9 +8,10 @@ from typing import Any
 from rlft.base import UserError
 from rlft.comparison.arms import Arm, arms
 from rlft.comparison.bills import bill, budget, unequal
+from rlft.comparison.mismatch import mismatches
 from rlft.comparison.page import write
 from rlft.comparison.passes import passes
-from rlft.comparison.record import Record, label_runs, mismatches, read_record
+from rlft.comparison.record import Record, label_runs, read_record
 from rlft.comparison.verdict import Pair, judge
 from rlft.evaluation import crossed
 from rlft.evaluation.intervals import SEEDS, wilson
