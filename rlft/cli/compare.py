@@ -8,6 +8,7 @@ from rlft.cli.options import Arguments, Parser, Usage, launcher_words, listed, r
 from rlft.evaluation.intervals import SEEDS
 
 if TYPE_CHECKING:
+    from rlft.base import Query
     from rlft.cli.sweep import Job
 
 
@@ -75,7 +76,6 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
     from rlft.cli.keys import words_of_each
     from rlft.cli.sweep import plan_jobs, run_jobs
     from rlft.cli.tune import SHARE, tune
-    from rlft.comparison import unlike
 
     words = asked.words
     if asked.tune and not any(word.lstrip("+").startswith("data.validation_share=") for word in words):
@@ -98,14 +98,12 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
             f"{', '.join(dict.fromkeys(scorers))}: what scores completions answers no questions, and has no accuracy "
             "to compare; leave it out, and compare policies that are trained with it (reward.path=RUN_DIR/adapter)"
         )
-    if not asked.mismatch and (differ := unlike({_name(job): job.config for job in planned})):
-        raise UserError(
-            f"these recipes cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"
-        )
+    _refuse_unlike(planned, asked, arguments)
     tuned = []
     if asked.tune:
         tuned = tune(arguments, own, asked.tune, max(asked.seeds) + 1, asked.launcher)
         planned = jobs_of({each.recipe: each.words for each in tuned})
+        _refuse_unlike(planned, asked, arguments)
     status, swept = run_jobs(planned, arguments, asked.launcher)
     rows = swept["runs"]
     assert isinstance(rows, list)
@@ -114,6 +112,23 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
     if failed and len(folders) < 2:
         raise RunError(f"too few runs are left to compare; the same command runs these again: {'; '.join(failed)}")
     return status, folders, failed, [each.as_dict() for each in tuned]
+
+
+def _refuse_unlike(jobs: "list[Job]", asked: Asked, arguments: Arguments) -> None:
+    """Raises UserError if the recipes differ in what they must share, unless that was allowed."""
+    from rlft.base import UserError
+    from rlft.comparison import unlike
+    from rlft.recipe import build, held_out
+
+    configs = {_name(job): job.config for job in jobs}
+
+    def questions(name: str) -> "list[Query] | None":
+        return held_out(build(configs[name], Path(), arguments.plugins))
+
+    if not asked.mismatch and (differ := unlike(configs, questions)):
+        raise UserError(
+            f"these recipes cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"
+        )
 
 
 def _name(job: "Job") -> str:

@@ -143,6 +143,9 @@ def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: 
         (["recipes=[grpo_math]", "data.max_completion_tokens=8,16"], "differ in data.max_completion_tokens"),
         (["recipes=[sft_math,grpo_math]", "budget.generated_tokens=900"], "cannot be spent by data recorded"),
         (["recipes=[grpo_math]", "trainer.verifier=null", "reward=math_answer,reasoning_gym"], "differ in what judges"),
+        (["recipes=[grpo_math]", "data.max_prompt_tokens=64,128"], "differ in data.max_prompt_tokens"),
+        (["recipes=[grpo_math]", "data.task_size=300,400"], "differ in data.task_size (grpo_math data.task_size=300"),
+        (["recipes=[grpo_math]", "model.dtype=float32,bfloat16"], "differ in model.dtype"),
         (["recipes=[reward_model_math,sft_math]"], "rlft: reward_model_math: what scores completions answers no"),
     ],
 )
@@ -155,6 +158,31 @@ def test_recipes_that_cannot_be_compared_are_refused_before_anything_runs(
     if "differ" in told:
         assert main(["compare", *words, "allow_mismatch=true"]) == 0
         assert runs.jobs and runs.compared["allow_mismatch"]
+
+
+def test_settings_that_hold_out_the_same_questions_may_differ(runs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"q": f"What is {n} + 1?", "a": str(n + 1), "b": str(n)} for n in range(40)]
+    Path("sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = ["data.task=null", "data.train_file=sums.jsonl", "data.question_pattern=null", "data.held_out_share=0.5"]
+    words = ["compare", "recipes=[grpo_math]", "seeds=1", *data]
+    same, other = "{question: q, answer: a},{prompt: q, answer: a}", "{question: q, answer: a},{question: q, answer: b}"
+    assert main([*words, f"data.columns={same}"]) == 0
+    assert len(runs.jobs) == 2
+    assert main([*words, f"data.columns={other}"]) == 2
+    assert "the recipes differ in data.columns (" in capsys.readouterr().err and len(runs.jobs) == 2
+
+
+def test_values_that_tuning_chose_are_compared_too(runs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    runs.accuracy = lambda job: (
+        0.1 * (job.config["data"]["max_completion_tokens"] - 16 * (job.config["method"] == "sft"))
+    )
+    words = ["recipes=[sft_math,grpo_math]", "seeds=2", "tune=data.max_completion_tokens=8,24"]
+    assert main(["compare", *words]) == 0
+    runs.accuracy = lambda job: float(
+        (job.config["data"]["max_completion_tokens"] == 8) == (job.config["method"] == "sft")
+    )
+    assert main(["compare", *words]) == 2
+    assert "differ in data.max_completion_tokens (sft_math data.max" in capsys.readouterr().err
 
 
 def test_a_mistake_in_a_recipe_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
