@@ -98,6 +98,11 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
             f"{', '.join(dict.fromkeys(scorers))}: what scores completions answers no questions, and has no accuracy "
             "to compare; leave it out, and compare policies that are trained with it (reward.path=RUN_DIR/adapter)"
         )
+    if len(planned) < 2:
+        raise UserError(
+            f"{_name(planned[0])} with one seed is one run, and a comparison takes two or more: name further recipes, "
+            "or more seeds (seeds=3)"
+        )
     _refuse_unlike(planned, asked, arguments)
     tuned = []
     if asked.tune:
@@ -149,6 +154,8 @@ def read(words: list[str], names: list[str]) -> Asked:
     if own["allow_mismatch"] not in ("true", "false"):
         raise Usage(f"allow_mismatch={own['allow_mismatch']}: expected true or false")
     recipes = listed(own["recipes"])
+    if twice := [name for name in recipes if recipes.count(name) > 1]:
+        raise Usage(f"recipes={own['recipes']}: {twice[0]} is named twice; name each recipe once")
     if recipes and names:
         raise Usage(f"{names[0]}: either run directories or recipes=[…], not both")
     of_recipes = [*rest, *launcher, *(f"{key}={own[key]}" for key in ("seeds", "tune") if own[key])]

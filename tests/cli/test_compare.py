@@ -28,6 +28,7 @@ def test_recipes_and_seeds_are_read_apart_from_the_recipes_own_words() -> None:
         (["seeds=3"], ["a", "b"], "seeds=3: `rlft compare` takes run directories"),
         (["trainer.steps=3"], ["a", "b"], "or recipes="),
         (["recipes=[a]"], ["runs/x"], "either run directories or recipes"),
+        (["recipes=[a,b,a]"], [], "recipes=[a,b,a]: a is named twice"),
         (["recipes=[a]", "seeds=0"], [], "expected how many, e.g. seeds=3"),
         (["recipes=[a]", "seeds=1,2"], [], "which, e.g. seeds="),
         (["recipes=[a]", "seeds=[1,1]"], [], "which, e.g. seeds="),
@@ -146,6 +147,7 @@ def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: 
         (["recipes=[grpo_math]", "data.max_prompt_tokens=64,128"], "differ in data.max_prompt_tokens"),
         (["recipes=[grpo_math]", "data.task_size=300,400"], "differ in data.task_size (grpo_math data.task_size=300"),
         (["recipes=[grpo_math]", "model.dtype=float32,bfloat16"], "differ in model.dtype"),
+        (["recipes=[grpo_math]", "seeds=1"], "grpo_math with one seed is one run, and a comparison takes two or more"),
         (["recipes=[reward_model_math,sft_math]"], "rlft: reward_model_math: what scores completions answers no"),
     ],
 )
