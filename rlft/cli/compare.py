@@ -73,6 +73,7 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
     """Tunes if asked to, and runs every recipe with every seed. Returns the status, the directories of the runs that
     have ended, what is to be said of those that failed, and what was tried in tuning."""
     from rlft.base import RunError, UserError
+    from rlft.cli.dtype import one_dtype
     from rlft.cli.keys import words_of_each
     from rlft.cli.sweep import plan_jobs, run_jobs
     from rlft.cli.tune import SHARE, tune
@@ -109,7 +110,7 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
         tuned = tune(arguments, own, asked.tune, max(asked.seeds) + 1, asked.launcher)
         planned = jobs_of({each.recipe: each.words for each in tuned})
         _refuse_unlike(planned, asked, arguments)
-    status, swept = run_jobs(planned, arguments, asked.launcher)
+    status, swept = run_jobs(one_dtype(planned, asked.launcher), arguments, asked.launcher)
     rows = swept["runs"]
     assert isinstance(rows, list)
     folders = [Path(row["run_dir"]) for row in rows if row["status"] != "failed"]

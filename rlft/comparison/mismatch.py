@@ -20,7 +20,9 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
     to those as well as to the method."""
     found: list[str] = []
     for key, name in CONDITIONS.items():
-        found += _unlike(name, labels, [record.summary["eval"].get(key) for record in records])
+        values = [record.summary["eval"].get(key) for record in records]
+        shown = list(map(_base_model, records)) if key == "base_model" else values
+        found += _unlike(name, labels, values, shown)
     budgets = [record.summary.get("budget") or {} for record in records]
     found += _unlike("budget", labels, [f"{b['amount']:g} {b['unit']}" if b else "none" for b in budgets])
     judges = [judge(record.config) for record in records]
@@ -43,7 +45,14 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
     return found
 
 
-def _unlike(name: str, labels: list[str], values: list[Any], shown: list[str] | None = None) -> list[str]:
+def _base_model(record: Record) -> str:
+    """Returns the hash of a run's weights with what its recipe says of them: of one model in two dtypes the hashes
+    differ."""
+    told = [str(record.config[key]) for key in ("model.path", "model.dtype") if key in record.config]
+    return " ".join([str(record.summary["eval"].get("base_model")), *told])
+
+
+def _unlike(name: str, labels: list[str], values: list[Any], shown: list[Any] | None = None) -> list[str]:
     if all(value == values[0] for value in values):
         return []
     each = ", ".join(f"{label}: {value}" for label, value in zip(labels, shown or values, strict=True))

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from rlft.base import RunError
 from rlft.cli.compare import read
+from rlft.cli.dtype import measured
 from rlft.cli.main import main
 from rlft.cli.options import Arguments, Usage
 from rlft.cli.sweep import Job
+from rlft.recipe import compose, run_directory
 
 
 def test_recipes_and_seeds_are_read_apart_from_the_recipes_own_words() -> None:
@@ -53,7 +56,9 @@ def test_what_makes_no_sense_is_said_before_anything_runs(words: list[str], name
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Stands in for what runs jobs and compares them; returns what they were given."""
-    given = SimpleNamespace(jobs=[], launcher=[], compared={}, dead=set(), accuracy=lambda job: 0.5)
+    given = SimpleNamespace(
+        jobs=[], launcher=[], compared={}, dead=set(), accuracy=lambda job: 0.5, dtype="bfloat16"
+    )  # fmt: skip
 
     def run_jobs(jobs: list[Job], arguments: Arguments, launcher: list[str]) -> tuple[int, dict[str, object]]:
         given.jobs += jobs
@@ -77,6 +82,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         given.compared = {"dirs": run_dirs, **options}
         return {"compared": len(run_dirs)}
 
+    monkeypatch.setattr("rlft.cli.dtype.measured", lambda cpu: given.dtype)
     monkeypatch.setattr("rlft.cli.sweep.run_jobs", run_jobs)
     monkeypatch.setattr("rlft.cli.tune.run_jobs", run_jobs)
     monkeypatch.setattr("rlft.comparison.compare", compare)
@@ -117,6 +123,7 @@ def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: 
     assert {job.config["data"]["evaluate_on"] for job in trials} == {"validation"}
     assert {job.config["data"]["evaluate_on"] for job in final} == {"held_out"}
     assert {job.config["data"]["validation_share"] for job in runs.jobs} == {0.05}
+    assert {job.words[-1] for job in runs.jobs} == {"model.dtype=bfloat16"}
     assert [(job.config["recipe"], job.config["seed"]) for job in final] == [
         (recipe, seed) for recipe in best for seed in (0, 1)
     ]
@@ -135,6 +142,34 @@ def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: 
     assert main(["compare", *words]) == 1
     runs.dead = {"grpo_math"}
     assert main(["compare", *words, "seeds=3"]) == 1
+
+
+def test_a_dtype_that_is_left_to_the_machine_is_one_for_all_runs(runs: Any) -> None:
+    words = ["compare", "recipes=[sft_math,grpo_math]", "seeds=1"]
+    assert main(words) == 0
+    for job in runs.jobs:
+        composed = compose(job.words).config
+        assert composed["model"]["dtype"] == "bfloat16"
+        # The directory is still that of the recipe as it was typed: what ran before is found.
+        assert job.config["model"]["dtype"] == "auto" and job.run_dir == run_directory(job.config)
+        assert run_directory(composed) == job.run_dir
+    (runs.jobs[1].run_dir / "config.yaml").write_text("model: {dtype: float16}")
+    assert main(words) == 0
+    assert [job.words[-1] for job in runs.jobs] == [*["model.dtype=bfloat16"] * 2, *["model.dtype=float16"] * 2]
+
+
+def test_a_dtype_that_is_named_or_measured_elsewhere_is_left_alone(runs: Any) -> None:
+    runs.dtype = None
+    words = ["compare", "recipes=[sft_math,grpo_math]", "seeds=1"]
+    assert main([*words, "model.dtype=float64"]) == main([*words, "hydra/launcher=submitit_slurm"]) == 0
+    assert {compose(job.words).config["model"]["dtype"] for job in runs.jobs} == {"float64", "auto"}
+
+
+def test_the_dtype_is_measured_in_a_process_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert measured(True) in ("float32", "bfloat16")
+    monkeypatch.setattr("sys.executable", "false")
+    with pytest.raises(RunError, match=r"type model\.dtype=float32, or bfloat16"):
+        measured(False)
 
 
 @pytest.mark.parametrize(
@@ -175,16 +210,12 @@ def test_settings_that_hold_out_the_same_questions_may_differ(runs: Any, capsys:
 
 
 def test_values_that_tuning_chose_are_compared_too(runs: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    runs.accuracy = lambda job: (
-        0.1 * (job.config["data"]["max_completion_tokens"] - 16 * (job.config["method"] == "sft"))
-    )
-    words = ["recipes=[sft_math,grpo_math]", "seeds=2", "tune=data.max_completion_tokens=8,24"]
-    assert main(["compare", *words]) == 0
-    runs.accuracy = lambda job: float(
-        (job.config["data"]["max_completion_tokens"] == 8) == (job.config["method"] == "sft")
-    )
+    best = {"sft_math": 8, "grpo_math": 24}
+    runs.accuracy = lambda job: float(job.config["data"]["max_completion_tokens"] == best[job.config["recipe"]])
+    words = ["recipes=[sft_math,grpo_math]", "seeds=1", "tune=data.max_completion_tokens=8,24"]
     assert main(["compare", *words]) == 2
     assert "differ in data.max_completion_tokens (sft_math data.max" in capsys.readouterr().err
+    assert len(runs.jobs) == 4, "the trials alone"
 
 
 def test_a_mistake_in_a_recipe_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,15 @@ def test_other_system_turns_are_another_prompt(tmp_path: Path) -> None:
     assert compare([paths[1], told(run(tmp_path, "dpo", 60), brief)], tmp_path / "out")["pairs"]
 
 
+def test_one_model_in_two_dtypes_is_told_by_them(tmp_path: Path) -> None:
+    paths = [run(tmp_path, "grpo", 60, base_model="a1"), run(tmp_path, "sft", 50, base_model="b2")]
+    for path, dtype in zip(paths, ("float32", "bfloat16"), strict=True):
+        with (path / "config.yaml").open("a", encoding="utf-8") as config:
+            config.write(f"model: {{path: embedded, dtype: {dtype}}}\n")
+    with pytest.raises(UserError, match=r"base model \(grpo: a1 embedded float32, sft: b2 embedded bfloat16\)"):
+        compare(paths, tmp_path / "out")
+
+
 def test_of_runs_whose_answers_have_no_earlier_turns_the_recipe_says_the_system_turn(tmp_path: Path) -> None:
     brief = {"role": "system", "content": "Be brief."}
     old = configured(run(tmp_path, "grpo", 60), system="Be brief.")
