@@ -101,7 +101,8 @@ def test_every_recipe_is_run_with_every_seed_and_what_failed_is_left_out(
     ]
     assert runs.launcher == ["hydra/launcher=joblib"]
     assert runs.compared == {
-        "dirs": [job.run_dir for job in runs.jobs], "allow_mismatch": False, "failed": [], "tuning": []
+        "dirs": [job.run_dir for job in runs.jobs],
+        "allow_mismatch": False, "baseline": None, "failed": [], "tuning": [],
     }  # fmt: skip
     assert json.loads(capsys.readouterr().out) == {"compared": 4}
     runs.dead = {"sft_math"}
@@ -111,6 +112,19 @@ def test_every_recipe_is_run_with_every_seed_and_what_failed_is_left_out(
     runs.dead = {"sft_math", "grpo_math"}
     assert main(["compare", *words]) == 1  # a failure, not a mistake in what was typed
     assert "the same command runs these again: recipe=sft_math seed=0" in capsys.readouterr().err
+
+
+def test_a_baseline_is_known_before_anything_runs_and_by_a_run_that_ended(
+    runs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", "recipes=[sft_math,grpo_math,ppo_math]", "seeds=1"]
+    assert main([*words, "baseline=grpo_math"]) == 0
+    assert runs.compared["baseline"] == str(runs.jobs[1].run_dir)
+    runs.dead = {"grpo_math"}
+    assert main([*words, "baseline=grpo_math"]) == 1
+    assert "baseline=grpo_math: none of its runs came to its end" in capsys.readouterr().err
+    assert main(["compare", "runs/a", "runs/b", "baseline=sft"]) == 0
+    assert runs.compared["baseline"] == "sft"
 
 
 def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: Any) -> None:
@@ -183,6 +197,14 @@ def test_the_dtype_is_measured_in_a_process_that_ends(monkeypatch: pytest.Monkey
         (["recipes=[grpo_math]", "data.task_size=300,400"], "differ in data.task_size (grpo_math data.task_size=300"),
         (["recipes=[grpo_math]", "model.dtype=float32,bfloat16"], "differ in model.dtype"),
         (["recipes=[grpo_math]", "seeds=1"], "grpo_math with one seed is one run, and a comparison takes two or more"),
+        (
+            ["recipes=[sft_math,grpo_math]", "baseline=sft"],
+            "baseline=sft: expected one of baseline=sft_math, baseline=grpo",
+        ),
+        (
+            ["recipes=[grpo_math]", "algorithm.beta=0,0.04", "baseline=grpo_math"],
+            "expected one of baseline='grpo_math algorithm.beta=0', baseline='grpo_math algorithm.beta=0.04'",
+        ),
         (["recipes=[reward_model_math,sft_math]"], "rlft: reward_model_math: what scores completions answers no"),
     ],
 )
