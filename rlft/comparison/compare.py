@@ -9,6 +9,7 @@ from rlft.base import UserError
 from rlft.comparison.arms import Arm, arms
 from rlft.comparison.baseline import baseline as baseline_of
 from rlft.comparison.bills import bill, budget, unequal
+from rlft.comparison.harnessed import harnessed
 from rlft.comparison.mismatch import mismatches
 from rlft.comparison.page import write
 from rlft.comparison.passes import passes
@@ -51,8 +52,8 @@ def compare(
         accuracy, low, high, iqm, gain, gain_interval, `sampled` as `passes` returns it, cut_share, and what it cost, as
         `bill` returns it), `baseline` (a label, or None), `budget` (unit and amount that all were given, or None),
         `tuning`, `pairs` (better, other, n, difference, low, high, p, improvement, decided, verdict), `verdicts`,
-        `base_sampled` (of the untrained model), `mismatches`, `unfinished`, `failed`, `notes`, `files`. Accuracies and
-        differences are shares, not points.
+        `base_sampled` (of the untrained model), `harness` as `harnessed` returns it, `mismatches`, `unfinished`,
+        `failed`, `notes`, `files`. Accuracies and differences are shares, not points.
 
     Raises:
         UserError: fewer than two finished runs, runs that may not be compared, or what `read_record` raises.
@@ -84,6 +85,7 @@ def compare(
         "tuning": list(tuning),
         "pairs": pairs,
         "base_sampled": next((s for arm in found for run in arm.runs if (s := passes([run.path], "base"))), None),
+        "harness": harnessed(found, labels),
         "verdicts": [pair["verdict"] for pair in pairs],
         "mismatches": differ,
         "unfinished": unfinished,
