@@ -1,6 +1,6 @@
 """`rlft compare`: methods side by side, from runs that there are or from recipes that it runs first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,14 +8,16 @@ from rlft.cli.options import Arguments, Parser, Usage, launcher_words, listed, r
 from rlft.evaluation.intervals import SEEDS
 
 if TYPE_CHECKING:
+    from rlft.base import Query
     from rlft.cli.sweep import Job
 
 
 def options(parser: Parser) -> None:
     """Declares the options of `rlft compare`."""
     parser.usage = (
-        "rlft compare RUN_DIR RUN_DIR … [--out DIR] [allow_mismatch=true] [options]\n"
-        "       rlft compare recipes=[NAME,NAME,…] [seeds=N] [tune=KEY=V,V] [key=value …] [--out DIR] [options]"
+        "rlft compare RUN_DIR RUN_DIR … [baseline=NAME] [--out DIR] [allow_mismatch=true] [options]\n"
+        "       rlft compare recipes=[NAME,NAME,…] [seeds=N] [tune=KEY=V,V] [baseline=NAME] [key=value …] [--out DIR]\n"
+        "               [options]"
     )
     parser.description = (
         "Which method wins, by how much and how sure: held-out accuracy with 95% intervals over seeds and questions,\n"
@@ -23,6 +25,9 @@ def options(parser: Parser) -> None:
         "A table here, and compare.html (a page of its own), .json, .csv, .md and .png in a folder."
     )
     parser.epilog = (
+        "  baseline=NAME        a recipe, a method as the table calls it, or a run's directory: the others are held\n"
+        "                       against it alone, and the correction for several pairs is for these\n"
+        "  allow_mismatch=true  compare runs that differ in more than their method all the same, and say so\n\n"
         "with recipes=:\n"
         f"  seeds=     how many (0, 1, …), or which: seeds=[3,7,9] ({SEEDS})\n"
         "  budget.UNIT=  flops, generated_tokens, trained_tokens, prompts, reward_calls or seconds, equal for all\n"
@@ -30,7 +35,7 @@ def options(parser: Parser) -> None:
         "  hydra/launcher=joblib hydra.launcher.n_jobs=4   runs side by side (extra joblib), or submitit on a cluster\n"
         "  key=value  for all recipes that have the key; finished runs are not run again, interrupted ones go on\n\n"
         "examples:\n"
-        "  rlft compare runs/*/\n"
+        "  rlft compare runs/*/ baseline=sft_math\n"
         "  rlft compare recipes=[sft_math,grpo_math] seeds=5 budget.flops=1e14\n"
         "  rlft compare recipes=[sft_math,grpo_math] tune=trainer.learning_rate=1e-4,3e-4\n"
         "  rlft compare recipes=[grpo_math] algorithm.beta=0,0.04"
@@ -47,6 +52,7 @@ class Asked:
     recipes: list[str]
     seeds: list[int]
     tune: list[str]
+    baseline: str | None
     mismatch: bool
     words: list[str]
     launcher: list[str]
@@ -60,22 +66,36 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
 
     asked = read(arguments.overrides, arguments.names)
     assert arguments.out is not None
-    status, folders, failed, tuning = 0, [Path(name) for name in arguments.names], [], []
+    ran = Ran(0, [Path(name) for name in arguments.names], asked.baseline)
     if asked.recipes:
-        status, folders, failed, tuning = _run_recipes(arguments, asked)
-    result = compare(folders, arguments.out, allow_mismatch=asked.mismatch, failed=failed, tuning=tuning)
+        ran = _run_recipes(arguments, asked)
+    result = compare(
+        ran.folders, arguments.out, allow_mismatch=asked.mismatch, baseline=ran.baseline, failed=ran.failed,
+        tuning=ran.tuning,
+    )  # fmt: skip
     render(result, Console())
-    return status, result
+    return ran.status, result
 
 
-def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], list[str], list[dict[str, Any]]]:
-    """Tunes if asked to, and runs every recipe with every seed. Returns the status, the directories of the runs that
-    have ended, what is to be said of those that failed, and what was tried in tuning."""
+@dataclass(frozen=True)
+class Ran:
+    """What there is to compare: the status, the directories of the runs that have ended, the baseline's name, what is
+    to be said of runs that failed, and what was tried in tuning."""
+
+    status: int
+    folders: list[Path]
+    baseline: str | None
+    failed: list[str] = field(default_factory=list)
+    tuning: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _run_recipes(arguments: Arguments, asked: Asked) -> Ran:
+    """Tunes if asked to, and runs every recipe with every seed."""
     from rlft.base import RunError, UserError
+    from rlft.cli.dtype import one_dtype
     from rlft.cli.keys import words_of_each
     from rlft.cli.sweep import plan_jobs, run_jobs
     from rlft.cli.tune import SHARE, tune
-    from rlft.comparison import unlike
 
     words = asked.words
     if asked.tune and not any(word.lstrip("+").startswith("data.validation_share=") for word in words):
@@ -98,22 +118,65 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> tuple[int, list[Path], l
             f"{', '.join(dict.fromkeys(scorers))}: what scores completions answers no questions, and has no accuracy "
             "to compare; leave it out, and compare policies that are trained with it (reward.path=RUN_DIR/adapter)"
         )
-    if not asked.mismatch and (differ := unlike({_name(job): job.config for job in planned})):
+    if len(planned) < 2:
         raise UserError(
-            f"these recipes cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"
+            f"{_name(planned[0])} with one seed is one run, and a comparison takes two or more: name further recipes, "
+            "or more seeds (seeds=3)"
         )
+    _refuse_unlike(planned, asked, arguments)
+    _baseline_runs(planned, asked.baseline)
     tuned = []
     if asked.tune:
         tuned = tune(arguments, own, asked.tune, max(asked.seeds) + 1, asked.launcher)
         planned = jobs_of({each.recipe: each.words for each in tuned})
-    status, swept = run_jobs(planned, arguments, asked.launcher)
+        _refuse_unlike(planned, asked, arguments)
+    status, swept = run_jobs(one_dtype(planned, asked.launcher), arguments, asked.launcher)
     rows = swept["runs"]
     assert isinstance(rows, list)
     folders = [Path(row["run_dir"]) for row in rows if row["status"] != "failed"]
     failed = [f"{row['overrides']} ({row['run_dir']}): {row['error']}" for row in rows if row["status"] == "failed"]
     if failed and len(folders) < 2:
         raise RunError(f"too few runs are left to compare; the same command runs these again: {'; '.join(failed)}")
-    return status, folders, failed, [each.as_dict() for each in tuned]
+    held = _baseline_runs(planned, asked.baseline)
+    ended = next((str(path) for path in folders if path in held), None)
+    if held and ended is None:
+        raise RunError(
+            f"baseline={asked.baseline}: none of its runs came to its end; the same command runs these again: "
+            f"{'; '.join(failed)}"
+        )
+    return Ran(status, folders, ended, failed, [each.as_dict() for each in tuned])
+
+
+def _baseline_runs(jobs: "list[Job]", baseline: str | None) -> list[Path]:
+    """Returns where the runs of the baseline write, by a recipe and, of one with several values, some of these; none if
+    there is no baseline. Raises UserError if there is no such recipe, or several values of it."""
+    from rlft.base import UserError
+
+    if baseline is None:
+        return []
+    called = [_name(job) for job in jobs]
+    fitting = {name for name in called if set(baseline.split()) <= set(name.split())}
+    if len(fitting) != 1:
+        known = ", ".join(dict.fromkeys(f"baseline='{name}'" if " " in name else f"baseline={name}" for name in called))
+        raise UserError(f"baseline={baseline}: expected one of {known}")
+    return [job.run_dir for job in jobs if _name(job) in fitting]
+
+
+def _refuse_unlike(jobs: "list[Job]", asked: Asked, arguments: Arguments) -> None:
+    """Raises UserError if the recipes differ in what they must share, unless that was allowed."""
+    from rlft.base import UserError
+    from rlft.comparison import unlike
+    from rlft.recipe import build, held_out
+
+    configs = {_name(job): job.config for job in jobs}
+
+    def questions(name: str) -> "list[Query] | None":
+        return held_out(build(configs[name], Path(), arguments.plugins))
+
+    if not asked.mismatch and (differ := unlike(configs, questions)):
+        raise UserError(
+            f"these recipes cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"
+        )
 
 
 def _name(job: "Job") -> str:
@@ -122,7 +185,7 @@ def _name(job: "Job") -> str:
 
 def read(words: list[str], names: list[str]) -> Asked:
     """Returns the words of this verb apart from those of the recipes. Raises Usage where they make no sense."""
-    own = {"recipes": "", "seeds": "", "tune": "", "allow_mismatch": "false"}
+    own = {"recipes": "", "seeds": "", "tune": "", "baseline": "", "allow_mismatch": "false"}
     rest: list[str] = []
     launcher, words = launcher_words(words)
     for word in words:
@@ -134,13 +197,15 @@ def read(words: list[str], names: list[str]) -> Asked:
     if own["allow_mismatch"] not in ("true", "false"):
         raise Usage(f"allow_mismatch={own['allow_mismatch']}: expected true or false")
     recipes = listed(own["recipes"])
+    if twice := [name for name in recipes if recipes.count(name) > 1]:
+        raise Usage(f"recipes={own['recipes']}: {twice[0]} is named twice; name each recipe once")
     if recipes and names:
         raise Usage(f"{names[0]}: either run directories or recipes=[…], not both")
     of_recipes = [*rest, *launcher, *(f"{key}={own[key]}" for key in ("seeds", "tune") if own[key])]
     if not recipes and of_recipes:
         raise Usage(
-            f"{of_recipes[0]}: `rlft compare` takes run directories and allow_mismatch=true, or recipes=[NAME,…] with "
-            "seeds=N and key=value"
+            f"{of_recipes[0]}: `rlft compare` takes run directories, baseline=NAME and allow_mismatch=true, or "
+            "recipes=[NAME,…] with seeds=N and key=value"
         )
     for word in rest:
         key, _, value = word.lstrip("+~").partition("=")
@@ -148,7 +213,8 @@ def read(words: list[str], names: list[str]) -> Asked:
             raise Usage(f"{word}: write recipes=[NAME,…] and seeds=N; each run has a directory of its own")
         if (key, value) == ("trainer.eval_size", "0") or (key == "trainer.stop_after" and value != "0"):
             raise Usage(f"{word}: a comparison takes finished runs that were asked held-out questions; leave it away")
-    return Asked(recipes, _seeds(own["seeds"]), _tuned(own["tune"]), own["allow_mismatch"] == "true", rest, launcher)
+    seeds, tuned, baseline = _seeds(own["seeds"]), _tuned(own["tune"]), own["baseline"] or None
+    return Asked(recipes, seeds, tuned, baseline, own["allow_mismatch"] == "true", rest, launcher)
 
 
 def _tuned(value: str) -> list[str]:

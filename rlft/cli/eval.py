@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rlft.cli.options import Arguments, Parser, Usage, listed, recipe_options, trust_option
+from rlft.cli.questions import ORIGINS, suffix, words_before
 
 if TYPE_CHECKING:
     from rlft.evaluation.config import EvalConfig
@@ -20,7 +21,7 @@ def options(parser: Parser) -> None:
     parser.description = (
         "Asks a run's base model and its trained one, or a recipe's model (as it is, or with an adapter in PEFT\n"
         "format), the held-out questions or those of another file. Prints accuracies with 95% intervals; every answer\n"
-        "is written to eval_*.jsonl in the run directory."
+        "is written to eval_*.jsonl in the run directory, beside those to other questions."
     )
     parser.epilog = (
         "how it is asked:\n"
@@ -112,16 +113,16 @@ def _subjects(arguments: Arguments) -> dict[str, Subject]:
 
     words = arguments.overrides
     typed = _typed(words)
-    alone = typed.get("data.eval_file", "null") != "null"
-    if alone:  # what a recipe or run is trained on is not asked for
-        words = [*(f"data.{key}=null" for key in ("task", "train_file", "hub_id")), *words]
     if arguments.names:
         if len(arguments.names) > 1 or "recipe" in typed or "adapter" in typed:
             raise Usage("expected one run directory with key=value, or recipe=NAME with key=value and adapter=FOLDER")
         run_dir = Path(arguments.names[0])
-        plan = load_plan(run_dir, arguments.plugins, changes=words)
-        of = f"_{Path(str(plan.config['data'].get('eval_file'))).stem}" if alone else ""
-        return {name: replace(subject, file=f"{name}{of}") for name, subject in _of_run(plan).items()}
+        config = load_plan(run_dir, arguments.plugins).config
+        plan = load_plan(run_dir, arguments.plugins, changes=[*words_before(words, config), *words])
+        end = suffix(words, config, plan.source.asks)
+        return {name: replace(subject, file=f"{name}{end}") for name, subject in _of_run(plan).items()}
+    if typed.get("data.eval_file", "null") != "null":  # what a recipe is trained on is not asked for
+        words = [*(f"data.{key}=null" for key in ORIGINS), *words]
     nameless = None if "recipe" in typed else "eval"
     if nameless:
         words = ["data.held_out_share=1", *words]
@@ -144,8 +145,8 @@ def _names_a_set(typed: dict[str, str]) -> bool:
     """Returns whether the command line names a file or dataset for this evaluation and no number of questions."""
     if "trainer.eval_size" in typed:
         return False
-    alone = "recipe" not in typed and not {"data.train_file", "data.hub_id"}.isdisjoint(typed)
-    return alone or typed.get("data.eval_file", "null") != "null"
+    places = {"data.train_file", "data.hub_id", "data.hub_config", "data.hub_split"}
+    return ("recipe" not in typed and not places.isdisjoint(typed)) or typed.get("data.eval_file", "null") != "null"
 
 
 def _of_run(plan: "Plan") -> dict[str, Subject]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rlft.base import RunError
+from rlft.cli.dtype import one_dtype
 from rlft.cli.options import Arguments
 from rlft.cli.sweep import plan_jobs, run_jobs
 from rlft.cli.train import finished
@@ -50,7 +51,7 @@ def tune(
         typed = [f"recipe={recipe}", f"seed={seed}", *words, "data.evaluate_on=validation", *values]
         jobs += [(recipe, job) for job in plan_jobs(arguments, typed, fixed={*words, "data.evaluate_on=validation"})]
     print(f"tuning: {len(jobs)} runs, evaluated on validation questions")
-    run_jobs([job for _, job in jobs], arguments, launcher)
+    run_jobs(one_dtype([job for _, job in jobs], launcher), arguments, launcher)
     tuned: list[Tuned] = []
     for recipe in recipes:
         trials = [

@@ -1,43 +1,61 @@
 """Whether recipes may be compared at all, before any of them runs."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from rlft.base import Query
 from rlft.base.nested import flat
 
-MODEL = ("model.path", "model.hub_id", "model.revision", "model.chat_template")
-ASKED = (
-    "data.eval_file", "data.evaluate_on", "data.validation_share", "data.prompt", "data.system", "trainer.eval_size",
-)  # fmt: skip
-DRAWN = (
-    "data.task", "data.task_settings", "data.train_file", "data.hub_id", "data.hub_config", "data.hub_split",
-    "data.question_pattern", "data.held_out_share",
-)  # fmt: skip
-"""Where held-out questions come from if there is no file of them."""
+MODEL = ("model.path", "model.hub_id", "model.revision", "model.dtype", "model.chat_template")
+ASKED = ("data.prompt", "data.system", "data.max_prompt_tokens", "trainer.eval_size")
 DECODED = ("data.max_completion_tokens", "trainer.eval_long_tokens")
 BUDGET = ("budget",)
+HELD_OUT = (
+    "data.eval_file", "data.evaluate_on", "data.held_out_share", "data.validation_share", "data.question_pattern",
+    "data.task", "data.task_settings", "data.task_size", "data.task_levels", "data.train_file", "data.hub_id",
+    "data.hub_config", "data.hub_split", "data.format", "data.columns",
+)  # fmt: skip
+"""Which questions are held out, of what; recipes of one data may well differ in these and hold out the same."""
 
 
-def unlike(configs: dict[str, dict[str, Any]]) -> list[str]:
+def unlike(configs: dict[str, dict[str, Any]], held_out: Callable[[str], list[Query] | None]) -> list[str]:
     """Returns a sentence for everything that recipes must share and do not: base model, chat template, questions,
-    decoding limits, budget. Differences of accuracy would be owed to those as well as to the method.
+    decoding limits, budget, what judges answers. Differences of accuracy would be owed to those as well as to the
+    method.
 
     Args:
         configs: composed recipes by their names, at least one.
+        held_out: returns the questions of a recipe by its name, None where they cannot be known before it runs. It is
+            called where settings differ that decide them and nothing else does.
     """
-    keys = [*MODEL, *ASKED, *DECODED, *BUDGET]
-    if not all(_value(config, "data.eval_file") for config in configs.values()):
-        keys += DRAWN
-    found: list[str] = []
-    for key in keys:
-        values = {name: _value(config, key) for name, config in configs.items()}
-        if any(value != next(iter(values.values())) for value in values.values()):
-            each = ", ".join(f"{name}: {value}" for name, value in values.items())
-            found.append(f"the recipes differ in {key} ({each})")
+    found = _apart(configs, (*MODEL, *ASKED, *DECODED, *BUDGET))
     judges = {name: judge(flat(config)) for name, config in configs.items()}
-    if any(settings != next(iter(judges.values())) for settings in judges.values()):
-        each = ", ".join(f"{name}: {settings}" for name, settings in judges.items())
-        found.append(f"the recipes differ in what judges answers, trainer.verifier or the reward ({each})")
-    return found
+    found += _sentence("what judges answers, trainer.verifier or the reward", judges)
+    settings = _apart(configs, HELD_OUT)
+    return found if settings and not found and _same(map(held_out, configs)) else found + settings
+
+
+def _apart(configs: dict[str, dict[str, Any]], keys: Iterable[str]) -> list[str]:
+    return [
+        sentence
+        for key in keys
+        for sentence in _sentence(key, {name: _value(config, key) for name, config in configs.items()})
+    ]
+
+
+def _sentence(what: str, values: dict[str, Any]) -> list[str]:
+    if all(value == next(iter(values.values())) for value in values.values()):
+        return []
+    return [f"the recipes differ in {what} ({', '.join(f'{name}: {value}' for name, value in values.items())})"]
+
+
+def _same(asked: Iterable[list[Query] | None]) -> bool:
+    """Whether questions are known, and the same with the same reference answers."""
+    known = [
+        None if queries is None else [(q.id, q.messages, q.answer) for q in queries if q.answer is not None]
+        for queries in asked
+    ]
+    return None not in known and all(each == known[0] for each in known)
 
 
 def judge(config: dict[str, Any]) -> dict[str, Any]:

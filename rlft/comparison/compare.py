@@ -7,10 +7,13 @@ from typing import Any
 
 from rlft.base import UserError
 from rlft.comparison.arms import Arm, arms
+from rlft.comparison.baseline import baseline as baseline_of
 from rlft.comparison.bills import bill, budget, unequal
+from rlft.comparison.harnessed import harnessed
+from rlft.comparison.mismatch import mismatches
 from rlft.comparison.page import write
 from rlft.comparison.passes import passes
-from rlft.comparison.record import Record, label_runs, mismatches, read_record
+from rlft.comparison.record import Record, label_runs, read_record
 from rlft.comparison.verdict import Pair, judge
 from rlft.evaluation import crossed
 from rlft.evaluation.intervals import SEEDS, wilson
@@ -23,6 +26,7 @@ def compare(
     out: Path,
     *,
     allow_mismatch: bool = False,
+    baseline: str | None = None,
     failed: Sequence[str] = (),
     tuning: Sequence[dict[str, Any]] = (),
 ) -> dict[str, Any]:
@@ -38,6 +42,7 @@ def compare(
         out: the directory to write to.
         allow_mismatch: compare runs although they differ in base model, chat template, completion limit or questions;
             the differences are then part of the result, and pairs are compared on the questions they share.
+        baseline: hold the other methods against this one alone, by a name as `rlft.comparison.baseline` reads it.
         failed: what is to be said of runs that are missing because they failed.
         tuning: what was tried with each recipe before its runs: recipe, chosen, trials (words, accuracy, n, path,
             flops, seconds).
@@ -45,10 +50,10 @@ def compare(
     Returns:
         The object written to compare.json: `methods` (best first: label, method, recipe, seeds, paths, n, accuracies,
         accuracy, low, high, iqm, gain, gain_interval, `sampled` as `passes` returns it, cut_share, and what it cost, as
-        `bill` returns it), `budget` (unit and amount that all were given, or None), `tuning`, `pairs` (better, other,
-        n, difference, low, high, p, improvement, decided, verdict), `verdicts`, `base_sampled` (of the untrained
-        model), `mismatches`, `unfinished`, `failed`, `notes`, `files`. Accuracies and differences are shares, not
-        points.
+        `bill` returns it), `baseline` (a label, or None), `budget` (unit and amount that all were given, or None),
+        `tuning`, `pairs` (better, other, n, difference, low, high, p, improvement, decided, verdict), `verdicts`,
+        `base_sampled` (of the untrained model), `harness` as `harnessed` returns it, `mismatches`, `unfinished`,
+        `failed`, `notes`, `files`. Accuracies and differences are shares, not points.
 
     Raises:
         UserError: fewer than two finished runs, runs that may not be compared, or what `read_record` raises.
@@ -69,19 +74,23 @@ def compare(
         raise UserError(
             f"these runs cannot be compared: {'; '.join(differ)}. To compare them all the same: allow_mismatch=true"
         )
+    against = baseline and baseline_of(baseline, found, labels)
     methods = [_method(label, arm) for label, arm in zip(labels, found, strict=True)]
-    pairs = judge([Pair(*pair) for pair in combinations(zip(labels, found, strict=True), 2)])
+    both = [Pair(*pair) for pair in combinations(zip(labels, found, strict=True), 2)]
+    pairs = judge([pair for pair in both if against in (None, pair.first[0], pair.second[0])])
     result: dict[str, Any] = {
         "methods": methods,
+        "baseline": against,
         "budget": budget([run for run, _ in named]),
         "tuning": list(tuning),
         "pairs": pairs,
         "base_sampled": next((s for arm in found for run in arm.runs if (s := passes([run.path], "base"))), None),
+        "harness": harnessed(found, labels),
         "verdicts": [pair["verdict"] for pair in pairs],
         "mismatches": differ,
         "unfinished": unfinished,
         "failed": list(failed),
-        "notes": [*_notes(found, pairs), *unequal(named, methods)],
+        "notes": [*_notes(found, pairs, against), *unequal(named, methods)],
     }
     return write(result, out)
 
@@ -131,9 +140,9 @@ def _gain(arm: Arm) -> tuple[float | None, list[float] | None]:
     return over.value, [over.low, over.high]
 
 
-def _notes(found: list[Arm], pairs: list[dict[str, Any]]) -> list[str]:
+def _notes(found: list[Arm], pairs: list[dict[str, Any]], against: str | None) -> list[str]:
     few = min(len(arm.runs) for arm in found)
-    notes: list[str] = []
+    notes = [f"baseline {against}: the other methods are held against it, not against each other"] * bool(against)
     if few < SEEDS:
         notes.append(
             f"seed noise not estimated: that takes {SEEDS} seeds of each method (`rlft train -m recipe=… seed=0,1,2`); "

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ from rich.text import Text
 
 from rlft.comparison import web
 from rlft.comparison.bills import tuned
+from rlft.comparison.harnessed import TITLE
+from rlft.comparison.harnessed import table as harness_table
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,6 +52,14 @@ def render(result: dict[str, Any], console: Console) -> None:
     for method in result["methods"]:
         table.add_row(*(Text(cell) for cell in _cells(method)))
     console.print(table)
+    if result["harness"]:
+        headings, *rows = harness_table(result["harness"])
+        further = Table(title=Text(TITLE), title_justify="left", box=None)
+        for heading in headings:
+            further.add_column(Text(heading))
+        for row in rows:
+            further.add_row(*map(Text, row))
+        console.print(further)
     if budget := result["budget"]:
         console.print(Text(f"budget of each run: {budget['amount']:g} {budget['unit']}"))
     for line in _footnotes(result):
@@ -96,8 +107,8 @@ def _csv(methods: list[dict[str, Any]]) -> str:
 
 
 def _markdown(result: dict[str, Any]) -> str:
-    rows = [HEADINGS, ("---", *["---:"] * (len(HEADINGS) - 1)), *(_cells(method) for method in result["methods"])]
-    table = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    table = _table([HEADINGS, *(_cells(method) for method in result["methods"])])
+    further = [[f"{TITLE}."], _table(harness_table(result["harness"]))] if result["harness"] else []
     warnings = [f"- **Mismatch:** {line}." for line in result["mismatches"]]
     verdicts = [f"- {line}." for line in result["verdicts"]]
     notes = [f"- {line}." for line in _footnotes(result)]
@@ -105,8 +116,14 @@ def _markdown(result: dict[str, Any]) -> str:
     budget = result["budget"]
     given = f" Budget: {budget['amount']:g} {budget['unit']} for each run." if budget else ""
     caption = f"Greedy accuracy on {n} held-out questions; differences are paired by question.{given}"
-    blocks = (["# Comparison"], warnings, verdicts, [caption], table, notes)
+    blocks = (["# Comparison"], warnings, verdicts, [caption], table, *further, notes)
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
+
+
+def _table(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Returns lines of cells as a table, headings first."""
+    rows = [lines[0], ("---", *["---:"] * (len(lines[0]) - 1)), *lines[1:]]
+    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
 
 
 def _plot(methods: list[dict[str, Any]], path: Path) -> bool:

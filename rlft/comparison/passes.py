@@ -53,6 +53,7 @@ def _sampled(path: Path) -> dict[str, Any] | None:
     try:
         measured = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"sampled": None}
         sampled = measured["sampled"]
-        return sampled and sampled | {key: measured.get(key) for key in ("questions", "n")}
+        # What was drawn may be of fewer questions than the greedy answers beside it.
+        return sampled and {key: measured.get(key) for key in ("questions", "n")} | sampled
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f'{path}: expected what `rlft eval` writes, an object with "sampled"') from error

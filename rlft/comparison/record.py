@@ -1,4 +1,4 @@
-"""What a comparison reads from a run directory, and whether runs may be compared at all."""
+"""What a comparison reads from a run directory."""
 
 import json
 from dataclasses import dataclass
@@ -7,15 +7,7 @@ from typing import Any
 
 from rlft.base import UserError
 from rlft.base.nested import flat
-from rlft.comparison.alike import judge
 
-CONDITIONS = {
-    "base_model": "base model",
-    "template_hash": "chat template",
-    "max_completion_tokens": "completion limit (tokens)",
-    "decoding": "decoding",
-}
-"""Keys of summary.json's `eval` that runs must share, and their names for people."""
 APART = (
     "seed", "output_dir", "trainer.stop_after", "trainer.tokens_per_micro_batch", "trainer.gradient_checkpointing",
 )  # fmt: skip
@@ -32,6 +24,7 @@ class Record:
         summary: summary.json.
         config: config.yaml flattened, e.g. {"algorithm.beta": 0.04}.
         asked: question id → the question as the model read it, its prompt around it.
+        earlier: question id → the turns before that, as one text; empty for a run from before they were kept.
         correct: question id → whether its greedy answer after training was right.
         base: the same before training, at the recipe's limit or at 128 tokens, whichever went better; empty if the run
             directory has those answers no more.
@@ -42,6 +35,7 @@ class Record:
     summary: dict[str, Any]
     config: dict[str, Any]
     asked: dict[str, str]
+    earlier: dict[str, str]
     correct: dict[str, bool]
     base: dict[str, bool]
     cut: int
@@ -89,7 +83,12 @@ def read_record(path: Path) -> Record | None:
             f"{path}: the questions of eval_before.jsonl and eval_after.jsonl are not the same; leave it out"
         )
     asked = {question: str(row.get("question", "")) for question, row in after.items()}
-    return Record(path, summary, _config(path / "config.yaml"), asked, correct, base, cut)
+    earlier = {question: _turns(row["earlier"]) for question, row in after.items() if row.get("earlier") is not None}
+    return Record(path, summary, _config(path / "config.yaml"), asked, earlier, correct, base, cut)
+
+
+def _turns(turns: list[dict[str, str]]) -> str:
+    return "\n".join(f"{turn['role']}: {turn['content']}" for turn in turns) or "none"
 
 
 def _answers(path: Path) -> dict[str, dict[str, Any]]:
@@ -131,44 +130,6 @@ def _config(path: Path) -> dict[str, Any]:
         return flat(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
     except (YAMLError, OmegaConfBaseException) as error:
         raise UserError(f"{path}: not a run's frozen recipe ({error})") from error
-
-
-def mismatches(records: list[Record], labels: list[str]) -> list[str]:
-    """Returns a sentence for every condition in which the runs differ: base model, chat template, completion limit,
-    decoding, budget, verifier, questions and their prompt. Differences of accuracy would be owed to those as well as to
-    the method."""
-    found: list[str] = []
-    for key, name in CONDITIONS.items():
-        values = [record.summary["eval"].get(key) for record in records]
-        if any(value != values[0] for value in values):
-            each = ", ".join(f"{label}: {value}" for label, value in zip(labels, values, strict=True))
-            found.append(f"the runs differ in {name} ({each})")
-    budgets = [record.summary.get("budget") or {} for record in records]
-    given = [f"{each['amount']:g} {each['unit']}" if each else "none" for each in budgets]
-    if any(each != given[0] for each in given):
-        each = ", ".join(f"{label}: {value}" for label, value in zip(labels, given, strict=True))
-        found.append(f"the runs differ in budget ({each})")
-    judges = [judge(record.config) for record in records]
-    if any(settings != judges[0] for settings in judges):
-        names = (str(settings.get("_target_")).rpartition(".")[2] for settings in judges)
-        each = ", ".join(f"{label}: {name}" for label, name in zip(labels, names, strict=True))
-        found.append(f"the runs differ in what judges answers, trainer.verifier or the reward ({each})")
-    first = records[0].correct.keys()
-    for record, label in zip(records[1:], labels[1:], strict=True):
-        if record.correct.keys() != first:
-            shared = len(first & record.correct.keys())
-            found.append(
-                f"the runs differ in held-out questions ({labels[0]} has {len(first)}, {label} {len(record.correct)}, "
-                f"{shared} of them in common)"
-            )
-        mine, theirs = records[0].asked, record.asked
-        if other := [question for question in mine.keys() & theirs.keys() if mine[question] != theirs[question]]:
-            one = min(other)
-            found.append(
-                f"the runs differ in the prompt of {len(other)} questions, e.g. ({labels[0]}: {mine[one]!r}, "
-                f"{label}: {theirs[one]!r})"
-            )
-    return found
 
 
 def label_runs(records: list[Record]) -> list[str]:

@@ -3,14 +3,19 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from rlft.base import Chat, Completion, Group, Query, RewardFunction, Sampler, Sampling
+from rlft.base import Chat, Completion, Group, Message, Query, RewardFunction, Sampler, Sampling
 
 RIGHT = 0.5  # a verifier's reward from which an answer counts as right
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One held-out question as the model answered it, once."""
+    """One held-out question as the model answered it, once.
+
+    Attributes:
+        question: the last turn of what the model read, its prompt around it. earlier: the turns before it, the system
+            turn among them; None in files from before they were kept.
+    """
 
     id: str
     question: str
@@ -20,6 +25,7 @@ class Answer:
     correct: bool
     finished: bool
     tokens: int
+    earlier: list[Message] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the fields as plain values."""
@@ -61,6 +67,7 @@ def verify(groups: list[Group], verifier: RewardFunction) -> list[list[Answer]]:
                 correct=reward.value >= RIGHT,
                 finished=completion.finished,
                 tokens=len(completion.token_ids),
+                earlier=list(group.query.messages[:-1]),
             )
             for completion, reward in zip(group.completions, group.rewards, strict=True)
         ]

@@ -84,7 +84,7 @@ def record(row: Sequence[Answer]) -> dict[str, Any]:
     """Returns what is written of one question: how many of its answers are right, what their vote is worth, and each of
     them."""
     answers = [answer.as_dict() for answer in row]
-    question = {key: answers[0][key] for key in ("id", "question", "gold")}
+    question = {key: answers[0][key] for key in ("id", "question", "gold", "earlier")}
     counts = {"right": sum(answer.correct for answer in row), "majority": vote(row)}
     return question | counts | {"answers": [{k: v for k, v in a.items() if k not in question} for a in answers]}
 

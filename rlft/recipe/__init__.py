@@ -3,7 +3,7 @@
 from rlft.recipe.build import build, differences, freeze, load_plan, recipe_hash, run_directory
 from rlft.recipe.compose import Composed, compose
 from rlft.recipe.own import own_words
-from rlft.recipe.preflight import read_data
+from rlft.recipe.preflight import held_out, read_data
 
 __all__ = [
     "Composed",
@@ -11,6 +11,7 @@ __all__ = [
     "compose",
     "differences",
     "freeze",
+    "held_out",
     "load_plan",
     "own_words",
     "read_data",

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from rlft.base import Completion, Context, Group, Message
+from rlft.base import Completion, Context, Group, Message, Query
 from rlft.data import Source
 from rlft.train.plan import Plan
 
@@ -40,13 +40,27 @@ def read_data(plan: Plan, training: bool = True) -> None:
     source.check(training)
     if source.hub_id is not None:
         return
-    probe = replace(source, task_size=1)  # one entry shows whether a task and its settings exist
-    probe.bind(
+    _bound(plan, replace(source, task_size=1))  # one entry shows whether a task and its settings exist
+
+
+def held_out(plan: Plan) -> list[Query] | None:
+    """Returns the held-out questions of one of rlft's own data sources, read without a model; of another source None.
+    Prompts are counted in words: those that have more tokens than `data.max_prompt_tokens` may be among them.
+
+    Raises:
+        UserError: whatever is wrong with the settings or the rows.
+    """
+    return _bound(plan, replace(plan.source)).held_out() if isinstance(plan.source, Source) else None
+
+
+def _bound(plan: Plan, source: Source) -> Source:
+    source.bind(
         Context(
             seed=plan.seed, chat=WordCount(), sampler=None, score=_unscored, cache_dir=Path(),
             say=_silent, training=False, curriculum=plan.curriculum,
         )
     )  # fmt: skip
+    return source
 
 
 def _unscored(groups: list[Group]) -> list[Group]:

@@ -1,7 +1,10 @@
 """Evaluation without training: a base model or an adapter on a recipe's held-out questions."""
 
+import hashlib
+import json
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,7 +18,7 @@ from rlft.models.rollout import Native
 from rlft.train import run_dir
 from rlft.train.examination import Examination
 from rlft.train.plan import Plan
-from rlft.train.session import set_up
+from rlft.train.session import Session, set_up
 
 PORTION = 64
 """Questions between two lines that may say how far it is; rlft's own sampler takes no more of them at once."""
@@ -32,7 +35,8 @@ def evaluate_plan(
     """Measures the base model, or it with an adapter in PEFT format, on the plan's held-out questions.
 
     Writes what it returns to eval_NAME.json in the run directory, every greedy answer to eval_NAME.jsonl, and every
-    drawn one to eval_NAME_samples.jsonl.
+    drawn one to eval_NAME_samples.jsonl. Where nothing is drawn, eval_NAME.json keeps what was drawn before in the same
+    setting.
 
     Args:
         plan: the recipe as objects; of it the model, the questions, the completion limit and the verifier matter.
@@ -44,7 +48,8 @@ def evaluate_plan(
 
     Returns:
         `n` questions asked of `available` ones in `questions`; `accuracy`, `interval` (95%, Wilson's) and `cut_share`
-        of the greedy answers; `sampled`, the measures of `rlft.evaluation.sampled` and how answers were drawn, or None.
+        of the greedy answers; `sampled`, the measures of `rlft.evaluation.sampled` and how answers were drawn, to how
+        many questions, or None; `setting`, a hash of weights, template, questions, limit and judge.
 
     Raises:
         UserError: no question has a reference answer, or whatever is wrong with the model or the data.
@@ -89,14 +94,37 @@ def evaluate_plan(
         "cut_share": cut_share(answers),
         "max_completion_tokens": examination.limit,
         "decoding": "greedy",
-        "sampled": asdict(sampling) | {"seed": plan.seed} | summarise(drawn).as_dict() if drawn else None,
+        "setting": _setting(session, examination),
+        "sampled": None,
     }
+    if drawn:
+        what = {"seed": plan.seed, "questions": plan.source.asks, "n": len(drawn)}
+        result["sampled"] = asdict(sampling) | what | summarise(drawn).as_dict()
     if session.processes.first:
         run_dir.write_answers(plan.run_dir / f"eval_{name}.jsonl", answers)
         if drawn:
             run_dir.write_drawn(plan.run_dir / f"eval_{name}_samples.jsonl", drawn)
-        run_dir.write_json(plan.run_dir / f"eval_{name}.json", result)
+        file = plan.run_dir / f"eval_{name}.json"
+        run_dir.write_json(file, result if drawn else result | {"sampled": _drawn_before(file, result["setting"])})
     return result
+
+
+def _setting(session: Session, examination: Examination) -> str:
+    plan, loaded = session.plan, session.loaded
+    weights = (loaded.base_hash, loaded.adapter_hash if plan.model.adapter_path else None)
+    asked = [(query.id, query.messages, query.answer) for query in plan.source.held_out()]
+    judge = plan.config["trainer"]["verifier"] or plan.config["reward"]
+    described = (weights, loaded.chat.fingerprint, asked, examination.limit, judge)
+    return hashlib.sha256(repr(described).encode()).hexdigest()[:16]
+
+
+def _drawn_before(file: Path, setting: str) -> dict[str, Any] | None:
+    """Returns the measures of what an earlier evaluation drew in the same setting."""
+    try:
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return earlier.get("sampled") if earlier.get("setting") == setting else None
 
 
 def _asking(examination: Examination, asked: EvalConfig) -> str:

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from rlft.base import RunError
 from rlft.cli.compare import read
+from rlft.cli.dtype import measured
 from rlft.cli.main import main
 from rlft.cli.options import Arguments, Usage
 from rlft.cli.sweep import Job
+from rlft.recipe import compose, run_directory
 
 
 def test_recipes_and_seeds_are_read_apart_from_the_recipes_own_words() -> None:
@@ -28,6 +31,7 @@ def test_recipes_and_seeds_are_read_apart_from_the_recipes_own_words() -> None:
         (["seeds=3"], ["a", "b"], "seeds=3: `rlft compare` takes run directories"),
         (["trainer.steps=3"], ["a", "b"], "or recipes="),
         (["recipes=[a]"], ["runs/x"], "either run directories or recipes"),
+        (["recipes=[a,b,a]"], [], "recipes=[a,b,a]: a is named twice"),
         (["recipes=[a]", "seeds=0"], [], "expected how many, e.g. seeds=3"),
         (["recipes=[a]", "seeds=1,2"], [], "which, e.g. seeds="),
         (["recipes=[a]", "seeds=[1,1]"], [], "which, e.g. seeds="),
@@ -52,7 +56,9 @@ def test_what_makes_no_sense_is_said_before_anything_runs(words: list[str], name
 @pytest.fixture
 def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Stands in for what runs jobs and compares them; returns what they were given."""
-    given = SimpleNamespace(jobs=[], launcher=[], compared={}, dead=set(), accuracy=lambda job: 0.5)
+    given = SimpleNamespace(
+        jobs=[], launcher=[], compared={}, dead=set(), accuracy=lambda job: 0.5, dtype="bfloat16"
+    )  # fmt: skip
 
     def run_jobs(jobs: list[Job], arguments: Arguments, launcher: list[str]) -> tuple[int, dict[str, object]]:
         given.jobs += jobs
@@ -76,6 +82,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         given.compared = {"dirs": run_dirs, **options}
         return {"compared": len(run_dirs)}
 
+    monkeypatch.setattr("rlft.cli.dtype.measured", lambda cpu: given.dtype)
     monkeypatch.setattr("rlft.cli.sweep.run_jobs", run_jobs)
     monkeypatch.setattr("rlft.cli.tune.run_jobs", run_jobs)
     monkeypatch.setattr("rlft.comparison.compare", compare)
@@ -94,7 +101,8 @@ def test_every_recipe_is_run_with_every_seed_and_what_failed_is_left_out(
     ]
     assert runs.launcher == ["hydra/launcher=joblib"]
     assert runs.compared == {
-        "dirs": [job.run_dir for job in runs.jobs], "allow_mismatch": False, "failed": [], "tuning": []
+        "dirs": [job.run_dir for job in runs.jobs],
+        "allow_mismatch": False, "baseline": None, "failed": [], "tuning": [],
     }  # fmt: skip
     assert json.loads(capsys.readouterr().out) == {"compared": 4}
     runs.dead = {"sft_math"}
@@ -104,6 +112,19 @@ def test_every_recipe_is_run_with_every_seed_and_what_failed_is_left_out(
     runs.dead = {"sft_math", "grpo_math"}
     assert main(["compare", *words]) == 1  # a failure, not a mistake in what was typed
     assert "the same command runs these again: recipe=sft_math seed=0" in capsys.readouterr().err
+
+
+def test_a_baseline_is_known_before_anything_runs_and_by_a_run_that_ended(
+    runs: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", "recipes=[sft_math,grpo_math,ppo_math]", "seeds=1"]
+    assert main([*words, "baseline=grpo_math"]) == 0
+    assert runs.compared["baseline"] == str(runs.jobs[1].run_dir)
+    runs.dead = {"grpo_math"}
+    assert main([*words, "baseline=grpo_math"]) == 1
+    assert "baseline=grpo_math: none of its runs came to its end" in capsys.readouterr().err
+    assert main(["compare", "runs/a", "runs/b", "baseline=sft"]) == 0
+    assert runs.compared["baseline"] == "sft"
 
 
 def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: Any) -> None:
@@ -116,6 +137,7 @@ def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: 
     assert {job.config["data"]["evaluate_on"] for job in trials} == {"validation"}
     assert {job.config["data"]["evaluate_on"] for job in final} == {"held_out"}
     assert {job.config["data"]["validation_share"] for job in runs.jobs} == {0.05}
+    assert {job.words[-1] for job in runs.jobs} == {"model.dtype=bfloat16"}
     assert [(job.config["recipe"], job.config["seed"]) for job in final] == [
         (recipe, seed) for recipe in best for seed in (0, 1)
     ]
@@ -136,6 +158,34 @@ def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: 
     assert main(["compare", *words, "seeds=3"]) == 1
 
 
+def test_a_dtype_that_is_left_to_the_machine_is_one_for_all_runs(runs: Any) -> None:
+    words = ["compare", "recipes=[sft_math,grpo_math]", "seeds=1"]
+    assert main(words) == 0
+    for job in runs.jobs:
+        composed = compose(job.words).config
+        assert composed["model"]["dtype"] == "bfloat16"
+        # The directory is still that of the recipe as it was typed: what ran before is found.
+        assert job.config["model"]["dtype"] == "auto" and job.run_dir == run_directory(job.config)
+        assert run_directory(composed) == job.run_dir
+    (runs.jobs[1].run_dir / "config.yaml").write_text("model: {dtype: float16}")
+    assert main(words) == 0
+    assert [job.words[-1] for job in runs.jobs] == [*["model.dtype=bfloat16"] * 2, *["model.dtype=float16"] * 2]
+
+
+def test_a_dtype_that_is_named_or_measured_elsewhere_is_left_alone(runs: Any) -> None:
+    runs.dtype = None
+    words = ["compare", "recipes=[sft_math,grpo_math]", "seeds=1"]
+    assert main([*words, "model.dtype=float64"]) == main([*words, "hydra/launcher=submitit_slurm"]) == 0
+    assert {compose(job.words).config["model"]["dtype"] for job in runs.jobs} == {"float64", "auto"}
+
+
+def test_the_dtype_is_measured_in_a_process_that_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert measured(True) in ("float32", "bfloat16")
+    monkeypatch.setattr("sys.executable", "false")
+    with pytest.raises(RunError, match=r"type model\.dtype=float32, or bfloat16"):
+        measured(False)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
@@ -143,6 +193,18 @@ def test_every_recipe_is_tuned_on_questions_that_are_not_the_comparison_s(runs: 
         (["recipes=[grpo_math]", "data.max_completion_tokens=8,16"], "differ in data.max_completion_tokens"),
         (["recipes=[sft_math,grpo_math]", "budget.generated_tokens=900"], "cannot be spent by data recorded"),
         (["recipes=[grpo_math]", "trainer.verifier=null", "reward=math_answer,reasoning_gym"], "differ in what judges"),
+        (["recipes=[grpo_math]", "data.max_prompt_tokens=64,128"], "differ in data.max_prompt_tokens"),
+        (["recipes=[grpo_math]", "data.task_size=300,400"], "differ in data.task_size (grpo_math data.task_size=300"),
+        (["recipes=[grpo_math]", "model.dtype=float32,bfloat16"], "differ in model.dtype"),
+        (["recipes=[grpo_math]", "seeds=1"], "grpo_math with one seed is one run, and a comparison takes two or more"),
+        (
+            ["recipes=[sft_math,grpo_math]", "baseline=sft"],
+            "baseline=sft: expected one of baseline=sft_math, baseline=grpo",
+        ),
+        (
+            ["recipes=[grpo_math]", "algorithm.beta=0,0.04", "baseline=grpo_math"],
+            "expected one of baseline='grpo_math algorithm.beta=0', baseline='grpo_math algorithm.beta=0.04'",
+        ),
         (["recipes=[reward_model_math,sft_math]"], "rlft: reward_model_math: what scores completions answers no"),
     ],
 )
@@ -155,6 +217,27 @@ def test_recipes_that_cannot_be_compared_are_refused_before_anything_runs(
     if "differ" in told:
         assert main(["compare", *words, "allow_mismatch=true"]) == 0
         assert runs.jobs and runs.compared["allow_mismatch"]
+
+
+def test_settings_that_hold_out_the_same_questions_may_differ(runs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"q": f"What is {n} + 1?", "a": str(n + 1), "b": str(n)} for n in range(40)]
+    Path("sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = ["data.task=null", "data.train_file=sums.jsonl", "data.question_pattern=null", "data.held_out_share=0.5"]
+    words = ["compare", "recipes=[grpo_math]", "seeds=1", *data]
+    same, other = "{question: q, answer: a},{prompt: q, answer: a}", "{question: q, answer: a},{question: q, answer: b}"
+    assert main([*words, f"data.columns={same}"]) == 0
+    assert len(runs.jobs) == 2
+    assert main([*words, f"data.columns={other}"]) == 2
+    assert "the recipes differ in data.columns (" in capsys.readouterr().err and len(runs.jobs) == 2
+
+
+def test_values_that_tuning_chose_are_compared_too(runs: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    best = {"sft_math": 8, "grpo_math": 24}
+    runs.accuracy = lambda job: float(job.config["data"]["max_completion_tokens"] == best[job.config["recipe"]])
+    words = ["recipes=[sft_math,grpo_math]", "seeds=1", "tune=data.max_completion_tokens=8,24"]
+    assert main(["compare", *words]) == 2
+    assert "differ in data.max_completion_tokens (sft_math data.max" in capsys.readouterr().err
+    assert len(runs.jobs) == 4, "the trials alone"
 
 
 def test_a_mistake_in_a_recipe_costs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """`eval`: which models it measures on which questions, its own words, and its table."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,11 +152,21 @@ def test_a_run_is_asked_another_file_and_its_own_answers_stay(run_dir: Callable[
     run = run_dir("data.columns={question: q, prompt: p}")
     words = ["data.eval_file=svamp.jsonl", "data.columns={question: Body+Question, answer: Answer, prompt: Body}"]
     assert main(["eval", run, *words, "data.max_completion_tokens=9"]) == 0
-    assert [call.file for call in asked] == ["base_svamp", "trained_svamp"]
+    (base, trained) = (call.file for call in asked)
+    assert re.fullmatch("base_svamp-[0-9a-f]{8}", base) and trained == base.replace("base", "trained")
     source = asked[0].plan.source
     assert (source.task, source.eval_file, source.max_completion_tokens) == (None, "svamp.jsonl", 9)
     assert source.columns == {"question": "Body+Question", "answer": "Answer", "prompt": "Body"}
     assert asked[0].plan.run_dir == Path("run") and asked[0].config.questions == "all"
+
+
+def test_of_another_set_all_questions_are_asked(run_dir: Callable[..., str], asked: list[Asked]) -> None:
+    run = run_dir("data.eval_file=svamp.jsonl", "data.validation_share=0.1", "data.evaluate_on=validation")
+    words = ["data.train_file=svamp.jsonl", "data.columns={question: Question, answer: Answer}"]
+    assert main(["eval", run, *words]) == 0
+    source = asked[0].plan.source
+    assert (source.task, source.eval_file, source.question_pattern, source.held_out_share) == (None, None, None, 1)
+    assert source.evaluate_on == "held_out" and asked[0].config.questions == "all"
 
 
 @pytest.mark.parametrize(
@@ -206,6 +217,7 @@ def test_a_mapping_is_merged_and_the_frozen_recipe_stays(run_dir: Callable[..., 
     assert main(["eval", run_dir(), "data.task_settings={max_terms: 3}"]) == 0
     settings = asked[0].plan.source.task_settings
     assert settings == {"min_terms": 2, "max_terms": 3, "min_digits": 2, "max_digits": 2}
+    assert asked[0].file.startswith("base_chain_sum-") and asked[0].plan.source.held_out_share == 0.05
     config = {"data": {"task_settings": {"min_terms": 2}}}
     assert changed(config, ["data.task_settings.min_terms=1", "data.task=gcd"])["data"] == {
         "task_settings": {"min_terms": 1}, "task": "gcd",

@@ -69,35 +69,6 @@ def test_what_was_tuned_is_told_with_its_cost(tmp_path: Path) -> None:
     )
 
 
-def test_the_same_questions_put_otherwise_or_judged_otherwise_are_no_comparison(tmp_path: Path) -> None:
-    one, two = run(tmp_path, "grpo", 60), run(tmp_path, "sft", 50)
-    rows = [json.loads(line) for line in (two / "eval_after.jsonl").read_text(encoding="utf-8").splitlines()]
-    rows[3]["question"] = "What is 1 + 1? Think."
-    (two / "eval_after.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with (two / "config.yaml").open("a", encoding="utf-8") as config:
-        config.write("trainer:\n  verifier: {_target_: rlft.rewards.MultipleChoice}\n")
-    with pytest.raises(UserError) as error:
-        compare([one, two], tmp_path / "out")
-    assert "differ in the prompt of 1 questions, e.g. (grpo: '', sft: 'What is 1 + 1? Think.')" in str(error.value)
-    assert "what judges answers, trainer.verifier or the reward (grpo: None, sft: MultipleChoice)" in str(error.value)
-
-
-def test_without_a_verifier_the_reward_judges(tmp_path: Path) -> None:
-    def judged(name: str, reward: str) -> Path:
-        path = run(tmp_path, name, 50)
-        with (path / "config.yaml").open("a", encoding="utf-8") as config:
-            config.write(f"trainer: {{verifier: null}}\nreward: {{_target_: rlft.rewards.{reward}}}\n")
-        return path
-
-    one = judged("grpo", "MathAnswer")
-    with pytest.raises(UserError, match=r"what judges answers.*grpo: MathAnswer, rloo: MultipleChoice"):
-        compare([one, judged("rloo", "MultipleChoice")], tmp_path / "out")
-    same = run(tmp_path, "sft", 50)
-    with (same / "config.yaml").open("a", encoding="utf-8") as config:
-        config.write("trainer:\n  verifier: {_target_: rlft.rewards.MathAnswer}\n")
-    assert compare([one, same], tmp_path / "out")["pairs"]
-
-
 def test_a_recipe_that_says_more_than_its_method_names_it(tmp_path: Path) -> None:
     online = run(tmp_path, "a", 60, method="rft", recipe="online_rft_math")
     other = run(tmp_path, "b", 50, method="dpo", recipe="grpo_math")  # recipe=grpo_math algorithm=dpo

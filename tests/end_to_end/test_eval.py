@@ -40,10 +40,17 @@ def test_drawn_answers_are_written_counted_and_the_same_for_a_seed(
     out = capsys.readouterr().out
     assert out.count("2 of 3 questions are answered") == 2 and "base: asking 3 of " in out
     assert json.loads((tmp_path / "run" / "eval_base.json").read_text(encoding="utf-8")) == result, "by portion"
+    plain = words[:-2]
+    shown = rlft(*plain, "eval.questions=4")["base"]
+    kept = json.loads((tmp_path / "run" / "eval_base.json").read_text(encoding="utf-8"))
+    assert (shown["sampled"], kept["n"], kept["sampled"]) == (None, 4, drawn) and drawn["n"] == 3
     rlft(*words, "seed=1")
     assert texts != [
         [answer["text"] for answer in row["answers"]] for row in read(tmp_path / "run" / "eval_base_samples.jsonl")
     ]
+    rlft(*plain, "data.system='Be brief.'")
+    kept = json.loads((tmp_path / "run" / "eval_base.json").read_text(encoding="utf-8"))
+    assert kept["sampled"] is None, "what was drawn for other questions"
 
 
 @pytest.mark.real

@@ -32,7 +32,7 @@ def page(result: dict[str, Any], out: Path) -> str:
             plots.curves(known, result["budget"] and result["budget"]["unit"]),
             plots.front(known),
             quality.passes(result, known),
-            quality.regressions(known),
+            quality.regressions(result, known),
             settings.flipped(known),
             settings.differences(known),
             settings.repeat(result, known, out),

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rlft.comparison.harnessed import TITLE
+from rlft.comparison.harnessed import table as harness_table
 from rlft.comparison.web.method import Method, named
 from rlft.report.chart import GREY, Frame, Line, Point, chart, legend
 from rlft.report.curves import over_seeds
@@ -71,7 +73,7 @@ def _row(entry: dict[str, Any], ks: list[int]) -> list[str]:
     ]
 
 
-def regressions(known: list[Method]) -> Section:
+def regressions(result: dict[str, Any], known: list[Method]) -> Section:
     """Returns part 6: what may have got worse while accuracy rose."""
     parts = sorted({key for method in known for run in method.runs for key in run.curves if "part/format" in key})
     formats = [Chart("Format reward", "mean per completion", ((key, "format"),)) for key in parts]
@@ -85,12 +87,21 @@ def regressions(known: list[Method]) -> Section:
             [[method.label, *_ends(method)] for method in known],
             CARDS,
         ),
+        *_harness(result),
     )
     said = (
         "Over the steps, on the batches that were trained on: means over the seeds, bands from the lowest seed to the "
         "highest."
     )
     return Section("regressions", "Regressions", "Did anything get worse?", said, body)
+
+
+def _harness(result: dict[str, Any]) -> list[Html]:
+    """Returns what other tasks say, where runs have such results."""
+    if not result["harness"]:
+        return []
+    headings, *lines = harness_table(result["harness"])
+    return [el("h3", "Other tasks"), about(f"{TITLE}."), table(headings, lines, CARDS)]
 
 
 def _panel(known: list[Method], spec: Chart) -> Html | None:

@@ -56,6 +56,7 @@ def repeat(result: dict[str, Any], known: list[Method], out: Path) -> Section:
     """Returns part 9: the command of the comparison and those of its runs."""
     runs = [run for method in known for run in method.runs]
     words = ["rlft", "compare", *(str(run.path) for run in runs), "--out", str(out)]
+    words += [f"baseline={result['baseline']}"] * bool(result["baseline"])
     again = shlex.join([*words, *["allow_mismatch=true"] * bool(result["mismatches"])])
     body = join(
         el("p", "This comparison, of the runs that there are:"),

@@ -27,7 +27,7 @@ def verdict(result: dict[str, Any], known: list[Method]) -> Section:
     """Returns part 1: the verdicts in words, and what limits them."""
     leader = known[0].label
     pairs = [pair for pair in result["pairs"] if pair["difference"] is not None]
-    first = [pair for pair in result["pairs"] if leader in (pair["better"], pair["other"])]
+    first = [pair for pair in result["pairs"] if result["baseline"] or leader in (pair["better"], pair["other"])]
     rest = [pair for pair in result["pairs"] if pair not in first]
     scale = _around_zero(pairs)
     shown = [_pairs(first, scale)] if first else []
