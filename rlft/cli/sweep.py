@@ -12,7 +12,7 @@ from typing import Any
 
 from rlft.base import Trained, UserError
 from rlft.cli.options import Arguments, launcher_words
-from rlft.cli.train import accuracies, finished, has_checkpoint
+from rlft.cli.train import accuracies, finished, has_checkpoint, require_place
 from rlft.recipe import build, compose, overrides, recipe_hash, run_directory
 from rlft.recipe.launcher import launch
 
@@ -73,6 +73,7 @@ def plan_jobs(arguments: Arguments, overridden: list[str], fixed: set[str] | Non
         job = Job([*kept, f"output_dir={_quoted(run_dir)}"], varied, run_dir, config, trains)
         if run_dir in jobs and jobs[run_dir].varied != varied:
             raise UserError(f"{varied} and {jobs[run_dir].varied} would both write to {run_dir}")
+        require_place(config, run_dir)
         jobs[run_dir] = job
     return list(jobs.values())
 

@@ -30,7 +30,7 @@ def options(parser: Parser) -> None:
 def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     """Trains, unless the same recipe has finished in its directory already."""
     from rlft.base import UserError
-    from rlft.recipe import build, compose, differences, read_data, run_directory
+    from rlft.recipe import build, compose, read_data, run_directory
 
     no_names(arguments)
     if arguments.multirun:
@@ -42,11 +42,8 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     plan = build(composed.config, run_dir, arguments.plugins)
     for note in composed.notes:
         print(note)
+    require_place(composed.config, run_dir)
     done = finished(run_dir)
-    if (done is not None or has_checkpoint(run_dir)) and (other := differences(composed.config, run_dir)):
-        raise UserError(
-            f"{run_dir} holds a run of another recipe, which differs in {', '.join(other)}: give another output_dir="
-        )
     if done is not None:
         print(f"{run_dir} has finished already; nothing is run again")
         show_summary(done)
@@ -58,6 +55,20 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
         )
     read_data(plan)
     return start(plan, arguments, resume=False)
+
+
+def require_place(config: dict[str, Any], run_dir: Path) -> None:
+    """Raises UserError where a recipe may not run: in a directory with somebody else's files, or with another recipe's
+    run that has finished or can be gone on with."""
+    from rlft.base import UserError
+    from rlft.recipe import differences
+    from rlft.train.run_dir import require_own
+
+    require_own(run_dir)
+    if (finished(run_dir) is not None or has_checkpoint(run_dir)) and (other := differences(config, run_dir)):
+        raise UserError(
+            f"{run_dir} holds a run of another recipe, which differs in {', '.join(other)}: give another output_dir="
+        )
 
 
 def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dict[str, object]]:

@@ -53,6 +53,8 @@ def train(
         RunError: a run that cannot go on.
     """
     console = console or Console()
+    if not resume:
+        run_dir.require_own(plan.run_dir)
     plan.run_dir.mkdir(parents=True, exist_ok=True)
     session = None
     try:

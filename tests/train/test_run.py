@@ -172,6 +172,13 @@ def test_running_out_of_memory_says_what_to_try(
         run(make_plan(tiny_dir, tmp_path, "sft", "trainer.steps=1", "trainer.eval_size=0"))
 
 
+def test_a_run_does_not_start_over_somebody_elses_files(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UserError, match=r"holds files that are no run's \(README\.md\)"):
+        run(make_plan(tmp_path / "no model", tmp_path, "sft"))
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
+
+
 def test_another_error_is_left_as_it_is(tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Learner, "annotate", lambda *_: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError, match="size"):
