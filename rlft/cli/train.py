@@ -50,7 +50,7 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
         return 0, done
     if has_checkpoint(run_dir):
         raise UserError(
-            f"{run_dir} holds an unfinished run of this recipe: go on with `rlft resume {run_dir}`, "
+            f"{run_dir} holds an unfinished run of this recipe: go on with `{arguments.resuming(run_dir)}`, "
             "or give another output_dir="
         )
     read_data(plan)
@@ -93,12 +93,12 @@ def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dic
             summary = launch(plan, arguments, resume=resume)
     except KeyboardInterrupt:
         # The run's own handler has saved by now, if it had got as far as a first step.
-        tip = f"; go on with `rlft resume {plan.run_dir}`" if has_checkpoint(plan.run_dir) else ""
+        tip = f"; go on with `{arguments.resuming(plan.run_dir)}`" if has_checkpoint(plan.run_dir) else ""
         raise KeyboardInterrupt(f"interrupted{tip}") from None
     if alone and _first():
         write_page(plan.run_dir)
         if summary.get("status") == "stopped":
-            print(f"stopped; go on with `rlft resume {plan.run_dir}`")
+            print(f"stopped; go on with `{arguments.resuming(plan.run_dir)}`")
         else:
             show_summary(summary)
             print(f"everything is in {plan.run_dir}")
