@@ -12,7 +12,7 @@ from typing import Any
 
 from rlft.base import Trained, UserError
 from rlft.cli.options import Arguments, launcher_words
-from rlft.cli.train import accuracies, finished, has_checkpoint, require_place
+from rlft.cli.train import accuracies, finished, has_checkpoint, require_place, warn_of_changed_files
 from rlft.recipe import build, compose, overrides, recipe_hash, run_directory
 from rlft.recipe.launcher import launch
 
@@ -88,6 +88,7 @@ def _run(job: Job, arguments: Arguments) -> dict[str, Any]:
     row: dict[str, Any] = {"overrides": job.varied, "run_dir": str(job.run_dir)}
     summary = finished(job.run_dir)
     if summary is not None:
+        warn_of_changed_files(job.config, job.run_dir)
         return row | {"status": "finished", "skipped": True, "eval": summary.get("eval")}
     going_on = has_checkpoint(job.run_dir)
     words = ["resume", str(job.run_dir)] if going_on else ["train", *job.words]

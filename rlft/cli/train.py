@@ -1,6 +1,7 @@
 """`rlft train`: one recipe, or with -m every value of a sweep."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     done = finished(run_dir)
     if done is not None:
         print(f"{run_dir} has finished already; nothing is run again")
+        warn_of_changed_files(composed.config, run_dir)
         show_summary(done)
         return 0, done
     if has_checkpoint(run_dir):
@@ -69,6 +71,15 @@ def require_place(config: dict[str, Any], run_dir: Path) -> None:
         raise UserError(
             f"{run_dir} holds a run of another recipe, which differs in {', '.join(other)}: give another output_dir="
         )
+
+
+def warn_of_changed_files(config: dict[str, Any], run_dir: Path) -> None:
+    """Says so where a finished run that is taken again has read files that hold something else by now."""
+    from rlft.train.inputs import changed
+
+    if files := changed(config, run_dir):
+        away = shlex.join(["mv", str(run_dir), f"{run_dir}-before"])
+        print(f"{', '.join(files)} changed since {run_dir} read it; to run it again, type first: {away}")
 
 
 def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dict[str, object]]:

@@ -21,6 +21,7 @@ from rlft.evaluation.pairs import Compared, sentence
 from rlft.evaluation.sampled import record
 from rlft.models.load import Loaded
 from rlft.models.policy import Policy
+from rlft.train.inputs import digests
 from rlft.train.plan import Plan
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def read_answers(path: Path) -> list[Answer]:
 
 
 def environment(session: "Session") -> dict[str, Any]:
-    """Returns what a repetition would have to match: versions, machine, commit, seed and weight hashes."""
+    """Returns what a repetition would have to match: versions, machine, commit, seed, weight hashes and files."""
     loaded, device = session.loaded, session.accelerator.device
     versions = {}
     for name in VERSIONS:
@@ -187,6 +188,7 @@ def environment(session: "Session") -> dict[str, Any]:
         "base_model_hash": loaded.base_hash,
         "adapter_hash_step_0": loaded.adapter_hash,
         "teacher_hash": session.teacher.hash if session.teacher else None,
+        "files": digests(session.plan.config),
     }
 
 

@@ -117,7 +117,7 @@ def test_the_environment_says_what_a_repetition_must_match(done: Path) -> None:
     found = json.loads((done / "environment.json").read_text(encoding="utf-8"))
     assert set(found) == {
         "versions", "python", "machine", "git_commit", "command", "seed", "dtype", "base_model_hash",
-        "adapter_hash_step_0", "teacher_hash",
+        "adapter_hash_step_0", "teacher_hash", "files",
     }  # fmt: skip
     assert found["versions"]["torch"] == torch.__version__ and found["dtype"] == "float32"
     assert found["versions"]["rlft"] == __version__ and found["machine"]["device"] == "cpu"
