@@ -107,6 +107,8 @@ def _number(key: str, value: str) -> float:
         number = -1.0
     if not 0 <= number < float("inf") or (number == 0 and key != "acceptance"):
         raise Usage(f"{key}={value}: expected a number above 0, {NUMBERS[key]}")
+    if key == "mfu" and number > 1:
+        raise Usage(f"{key}={value}: expected a share, at most 1, {NUMBERS[key]}: 40% is {key}=0.40")
     return number
 
 

@@ -1,6 +1,7 @@
 """The options that verbs share, and what is said about words that are none."""
 
 import argparse
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,6 +50,10 @@ class Arguments:
         """Returns the options that a frozen recipe still needs as words, for a command that this one starts."""
         words = [word for plugin in self.plugins for word in ("--plugin", plugin)]
         return [*words, "--trust-remote-code"] if self.trust_remote_code else words
+
+    def resuming(self, run_dir: Path) -> str:
+        """Returns the command that goes on with a run of this one's."""
+        return shlex.join(["rlft", "resume", str(run_dir), *self.of_a_run()])
 
     def repeated(self) -> list[str]:
         """Returns the options that composing a recipe needs as words, for a command that this one starts."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from rlft.base import Trained, UserError
 from rlft.cli.options import Arguments, launcher_words
-from rlft.cli.train import accuracies, finished, has_checkpoint
+from rlft.cli.train import accuracies, finished, has_checkpoint, require_place, warn_of_changed_files
 from rlft.recipe import build, compose, overrides, recipe_hash, run_directory
 from rlft.recipe.launcher import launch
 
@@ -73,6 +73,7 @@ def plan_jobs(arguments: Arguments, overridden: list[str], fixed: set[str] | Non
         job = Job([*kept, f"output_dir={_quoted(run_dir)}"], varied, run_dir, config, trains)
         if run_dir in jobs and jobs[run_dir].varied != varied:
             raise UserError(f"{varied} and {jobs[run_dir].varied} would both write to {run_dir}")
+        require_place(config, run_dir)
         jobs[run_dir] = job
     return list(jobs.values())
 
@@ -87,6 +88,7 @@ def _run(job: Job, arguments: Arguments) -> dict[str, Any]:
     row: dict[str, Any] = {"overrides": job.varied, "run_dir": str(job.run_dir)}
     summary = finished(job.run_dir)
     if summary is not None:
+        warn_of_changed_files(job.config, job.run_dir)
         return row | {"status": "finished", "skipped": True, "eval": summary.get("eval")}
     going_on = has_checkpoint(job.run_dir)
     words = ["resume", str(job.run_dir)] if going_on else ["train", *job.words]

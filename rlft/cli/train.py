@@ -1,6 +1,7 @@
 """`rlft train`: one recipe, or with -m every value of a sweep."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def options(parser: Parser) -> None:
 def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     """Trains, unless the same recipe has finished in its directory already."""
     from rlft.base import UserError
-    from rlft.recipe import build, compose, differences, read_data, run_directory
+    from rlft.recipe import build, compose, read_data, run_directory
 
     no_names(arguments)
     if arguments.multirun:
@@ -42,22 +43,43 @@ def run(arguments: Arguments) -> tuple[int, dict[str, object]]:
     plan = build(composed.config, run_dir, arguments.plugins)
     for note in composed.notes:
         print(note)
+    require_place(composed.config, run_dir)
     done = finished(run_dir)
-    if (done is not None or has_checkpoint(run_dir)) and (other := differences(composed.config, run_dir)):
-        raise UserError(
-            f"{run_dir} holds a run of another recipe, which differs in {', '.join(other)}: give another output_dir="
-        )
     if done is not None:
         print(f"{run_dir} has finished already; nothing is run again")
+        warn_of_changed_files(composed.config, run_dir)
         show_summary(done)
         return 0, done
     if has_checkpoint(run_dir):
         raise UserError(
-            f"{run_dir} holds an unfinished run of this recipe: go on with `rlft resume {run_dir}`, "
+            f"{run_dir} holds an unfinished run of this recipe: go on with `{arguments.resuming(run_dir)}`, "
             "or give another output_dir="
         )
     read_data(plan)
     return start(plan, arguments, resume=False)
+
+
+def require_place(config: dict[str, Any], run_dir: Path) -> None:
+    """Raises UserError where a recipe may not run: in a directory with somebody else's files, or with another recipe's
+    run that has finished or can be gone on with."""
+    from rlft.base import UserError
+    from rlft.recipe import differences
+    from rlft.train.run_dir import require_own
+
+    require_own(run_dir)
+    if (finished(run_dir) is not None or has_checkpoint(run_dir)) and (other := differences(config, run_dir)):
+        raise UserError(
+            f"{run_dir} holds a run of another recipe, which differs in {', '.join(other)}: give another output_dir="
+        )
+
+
+def warn_of_changed_files(config: dict[str, Any], run_dir: Path) -> None:
+    """Says so where a finished run that is taken again has read files that hold something else by now."""
+    from rlft.train.inputs import changed
+
+    if files := changed(config, run_dir):
+        away = shlex.join(["mv", str(run_dir), f"{run_dir}-before"])
+        print(f"{', '.join(files)} changed since {run_dir} read it; to run it again, type first: {away}")
 
 
 def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dict[str, object]]:
@@ -82,12 +104,12 @@ def start(plan: "Plan", arguments: Arguments, *, resume: bool) -> tuple[int, dic
             summary = launch(plan, arguments, resume=resume)
     except KeyboardInterrupt:
         # The run's own handler has saved by now, if it had got as far as a first step.
-        tip = f"; go on with `rlft resume {plan.run_dir}`" if has_checkpoint(plan.run_dir) else ""
+        tip = f"; go on with `{arguments.resuming(plan.run_dir)}`" if has_checkpoint(plan.run_dir) else ""
         raise KeyboardInterrupt(f"interrupted{tip}") from None
     if alone and _first():
         write_page(plan.run_dir)
         if summary.get("status") == "stopped":
-            print(f"stopped; go on with `rlft resume {plan.run_dir}`")
+            print(f"stopped; go on with `{arguments.resuming(plan.run_dir)}`")
         else:
             show_summary(summary)
             print(f"everything is in {plan.run_dir}")

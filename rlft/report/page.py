@@ -265,8 +265,8 @@ def _commands(run: Files) -> Section:
     known: list[tuple[str, str | None]] = [
         ("As it was started:", commands.typed(run.environment)),
         ("Again, from its frozen recipe:", commands.again(run)),
-        ("Go on with it:", None if run.summary.get("status") == "finished" else f"rlft resume {folder}"),
-        ("Ask it the held-out questions once more:", f"rlft eval {folder}"),
+        ("Go on with it:", None if run.summary.get("status") == "finished" else commands.on(run, "resume")),
+        ("Ask it the held-out questions once more:", commands.on(run, "eval")),
         ("Write this page anew:", f"rlft report {folder}"),
     ]
     body = join(*(join(el("p", what), command(line)) for what, line in known if line is not None))

@@ -100,7 +100,7 @@ def read_run(folder: Path, work: Work, pool: int) -> Measured:
         sampled=totals["generated_tokens"] / draws if draws else None,
         longest=mean("completion_length/max") if work.sampled == "each step" else work.max_completion,
         answer=fmean(answers) if answers else None,
-        acceptance=min(1.0, max(0.0, mean("reward/mean"))),
+        acceptance=fmean(_share_right(line) for line in lines),
         all_right=mean("group/all_right"),
         all_wrong=mean("group/all_wrong"),
         busiest=1 - min(line["gc/share_zero"] for line in lines),
@@ -111,6 +111,12 @@ def read_run(folder: Path, work: Work, pool: int) -> Measured:
         seconds=steps,
         rollout=totals["seconds"] - steps if work.sampled == "once" else rollout,
     )
+
+
+def _share_right(line: dict[str, Any]) -> float:
+    """Returns a step's share of right completions. Runs of older versions have rewards alone: 1 for a right one."""
+    share = line.get("reward/share_right")
+    return min(1.0, max(0.0, line["reward/mean"])) if share is None else share
 
 
 def _answers(path: Path) -> list[int]:

@@ -1,14 +1,15 @@
 """What fits the memory there is: positions that go through the model at once, and whether backward recomputes."""
 
 import ctypes
-import os
 import sys
 from contextlib import suppress
 from typing import Any
 
+import psutil
 import torch
 
 from rlft.base import DataSource
+from rlft.train.cgroup import memory_left
 from rlft.train.config import TrainerConfig
 
 SHARE = 0.4  # of the free memory that activations may take: caches, logits and the optimiser want theirs
@@ -77,13 +78,11 @@ def _fitting(config: Any, dtype: torch.dtype, free: int, recompute: bool) -> int
 
 
 def free_memory(device: torch.device) -> int:
-    """Returns the free bytes of a device, or of the machine."""
+    """Returns the free bytes of a device, or of the machine: with what the system would give up for it, such as files
+    that it keeps in memory after they were read, and within the limits of this process's container."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 8 * 2**30
+    return int(min(psutil.virtual_memory().available, memory_left()))
 
 
 def keep_freed_memory() -> None:

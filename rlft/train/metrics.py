@@ -13,6 +13,7 @@ KEYS = (
     "step",
     "reward/mean",
     "reward/std",
+    "reward/share_right",
     "kl",
     "kl_teacher",
     "entropy",
@@ -151,7 +152,8 @@ class Tally:
 
 
 def group_metrics(groups: list[Group]) -> dict[str, float | None]:
-    """Returns what scored groups say: rewards and their parts, lengths, and groups that are all right or all wrong."""
+    """Returns what groups say as they were judged, before any rank, clip or scale: rewards and their parts, lengths,
+    the share of right completions (a reward above 0.5), and of groups that are all right or all wrong."""
     rewards = [r for g in groups for r in g.rewards]
     completions = [c for g in groups for c in g.completions]
     values = [r.value for r in rewards]
@@ -162,6 +164,7 @@ def group_metrics(groups: list[Group]) -> dict[str, float | None]:
     metrics: dict[str, float | None] = {
         "reward/mean": mean,
         "reward/std": (sum((v - mean) ** 2 for v in values) / max(1, len(values) - 1)) ** 0.5,
+        "reward/share_right": len(right) / len(values),
         "reward/errors": sum(r.error is not None for r in rewards),
         "completion_length/mean": sum(lengths) / len(lengths),
         "completion_length/max": max(lengths),

@@ -68,7 +68,7 @@ class Plan:
                 f"algorithm {self.method} needs rewards of steps, and the reward {self.reward.name} judges none; "
                 "type reward=arithmetic_steps or reward=process_model, or another algorithm (algorithm=grpo)"
             )
-
+        self._check_evaluations()
         if self.trainer.kl_target is not None and not self.algorithm.kl_weight:
             none = self.algorithm.kl_weight is None
             why = "has no beta that weighs a KL to π_ref" if none else "has a beta of 0, which stays 0 times anything"
@@ -77,6 +77,17 @@ class Plan:
                 f"trainer.kl_target={self.trainer.kl_target}: algorithm {self.method} {why}; type "
                 f"trainer.kl_target=null, or {other}"
             )
+
+    def _check_evaluations(self) -> None:
+        trainer = self.trainer
+        for name in ("patience", "keep_best"):
+            value = getattr(trainer, name)
+            for other, typed in (("eval_every", 10), ("eval_size", 200)):
+                if value and not getattr(trainer, other):
+                    raise UserError(
+                        f"trainer.{name}={str(value).lower()} goes by evaluations during the run, and with "
+                        f"trainer.{other}=0 there are none; type trainer.{other}={typed}, or leave trainer.{name} away"
+                    )
 
     def triple(self) -> str:
         """Returns the line that heads every run: data source (with its curriculum, if there is one), reward, algorithm

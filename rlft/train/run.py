@@ -53,6 +53,8 @@ def train(
         RunError: a run that cannot go on.
     """
     console = console or Console()
+    if not resume:
+        run_dir.require_own(plan.run_dir)
     plan.run_dir.mkdir(parents=True, exist_ok=True)
     session = None
     try:
@@ -161,9 +163,9 @@ class _Run:
         marks = [time.perf_counter()]
         groups = source.next(trainer.prompts_per_step)
         marks.append(time.perf_counter())
-        groups = session.score(groups)
-        source.observe(groups)
-        groups = self.plan.reward.finish(groups)
+        judged = session.score(groups)  # what is logged: ranks or scaled rewards would not tell right from wrong
+        source.observe(judged)
+        groups = self.plan.reward.finish(judged)
         marks.append(time.perf_counter())
         batch = session.learner.annotate(session.collate(groups))
         marks.append(time.perf_counter())
@@ -183,7 +185,7 @@ class _Run:
         times = [b - a for a, b in pairwise(marks)]
         return {
             "step": step + 1,
-            **group_metrics(groups),
+            **group_metrics(judged),
             **source.metrics(),
             **metrics,
             "acceptance": session.acceptance(batch),
@@ -193,7 +195,7 @@ class _Run:
             "flops": bill.flops,
             **dict(zip(("time/rollout_s", "time/reward_s", "time/annotate_s", "time/update_s"), times, strict=True)),
             "memory/peak_bytes": peak_memory(),
-        }, groups
+        }, judged
 
     def _log(self, panel: Panel, metrics: dict[str, Any], groups: list[Group]) -> None:
         done = self.progress.step

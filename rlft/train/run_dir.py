@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 import yaml
 
-from rlft.base import Group, Trained
+from rlft.base import Group, Trained, UserError
 from rlft.evaluation.accuracy import Answer
 from rlft.evaluation.pairs import Compared, sentence
 from rlft.evaluation.sampled import record
 from rlft.models.load import Loaded
 from rlft.models.policy import Policy
+from rlft.train.inputs import digests
 from rlft.train.plan import Plan
 
 if TYPE_CHECKING:
@@ -30,6 +32,16 @@ AUTO: dict[Trained, tuple[str, str]] = {
     "scores": ("AutoModelForSequenceClassification", ", num_labels=1"),
 }
 """The class of transformers that reads what a run trained, and what else it has to be told of a base model."""
+NODES = ("data", "reward", "algorithm", "model", "trainer")
+LOGS = (".*", "log.txt", "*.log", "*.out", "*.err", "trackers", "wandb", "mlruns", "lost+found")
+"""What may be there before a run is, since none writes over it: logs, hidden files, trackers, what a volume has."""
+MEASURED = [
+    f"{kind}_{model}{end}"
+    for kind in ("eval", "harness")
+    for model in ("base", "adapter")
+    for end in (".json", ".jsonl", "_samples.jsonl")
+]
+"""What `rlft eval` leaves in the directory of a recipe that has not run."""
 VERSIONS = ("rlft", "torch", "transformers", "peft", "accelerate", "datasets", "hydra-core", "omegaconf", "tokenizers")
 
 
@@ -46,6 +58,22 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes a JSON file whole or not at all."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def require_own(run_dir: Path) -> None:
+    """Raises UserError for a directory with somebody else's files, which a run would overwrite or remove. A run's own
+    has its recipe, which is written before anything else, so that one killed at any moment can start again."""
+    if run_dir.exists() and not run_dir.is_dir():
+        raise UserError(f"output_dir={run_dir} is a file: give a directory, e.g. output_dir={run_dir}-run")
+    if not run_dir.exists() or _is_recipe(run_dir / "config.yaml"):
+        return
+    names = sorted(path.name for path in run_dir.iterdir())
+    if foreign := [name for name in names if not any(fnmatch(name, known) for known in (*LOGS, *MEASURED))]:
+        some = ", ".join(foreign[:3]) + ", …" * (len(foreign) > 3)
+        raise UserError(
+            f"output_dir={run_dir} holds files that are no run's ({some}), and a run might overwrite them: give a new "
+            f"or an empty directory, e.g. output_dir={run_dir / 'run'}"
+        )
 
 
 def clear(run_dir: Path) -> None:
@@ -134,7 +162,7 @@ def read_answers(path: Path) -> list[Answer]:
 
 
 def environment(session: "Session") -> dict[str, Any]:
-    """Returns what a repetition would have to match: versions, machine, commit, seed and weight hashes."""
+    """Returns what a repetition would have to match: versions, machine, commit, seed, weight hashes and files."""
     loaded, device = session.loaded, session.accelerator.device
     versions = {}
     for name in VERSIONS:
@@ -160,6 +188,7 @@ def environment(session: "Session") -> dict[str, Any]:
         "base_model_hash": loaded.base_hash,
         "adapter_hash_step_0": loaded.adapter_hash,
         "teacher_hash": session.teacher.hash if session.teacher else None,
+        "files": digests(session.plan.config),
     }
 
 
@@ -231,6 +260,17 @@ def model_card(plan: Plan, loaded: Loaded, summary: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _is_recipe(path: Path) -> bool:
+    """Returns whether a file is a frozen recipe: other programs have a config.yaml, too."""
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    if not isinstance(config, dict) or "recipe" not in config:
+        return False
+    return all(isinstance(config.get(node), dict) and "_target_" in config[node] for node in NODES)
 
 
 def _git_commit() -> str | None:

@@ -185,7 +185,8 @@ def set_up(
     parameters = trained_parameters(policy)
     betas = (trainer.beta1, trainer.beta2)
     optimizer = MasterAdamW(parameters, trainer.learning_rate, betas, trainer.weight_decay)
-    total = trainer.steps * trainer.epochs * trainer.mini_batches
+    learning = max(0, trainer.steps - trainer.critic_warmup_steps)  # batches in which the policy's optimiser steps
+    total = learning * trainer.epochs * trainer.mini_batches
     meter = Meter(plan.budget)
     spent = None if plan.budget.unit is None else lambda: meter.share
     scheduler = LambdaLR(optimizer.adamw, schedule(trainer.schedule, trainer.warmup_steps, total, spent))

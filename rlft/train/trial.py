@@ -37,8 +37,11 @@ def restore(session: Session, run_dir: Path, dtype: str) -> None:
     if newest is None:
         raise UserError(f"{run_dir} has no checkpoint yet: go on with `rlft resume {run_dir}`")
     state = checkpoint.read(newest)
+    kept = state["session"]["roles"]
     if dtype != session.plan.model.dtype:  # the log π_ref that it remembers are rounded otherwise than ours
-        state["session"]["roles"] |= {name: {} for name in ("reference", "teacher") if name in session.roles}
+        kept |= {name: {} for name in ("reference", "teacher") if name in session.roles}
+    # Values that were changed may ask for a role that the run had not, such as π_old for several mini-batches.
+    state["session"]["roles"] = {name: {} for name in session.roles} | kept
     session.load_state_dict(state["session"])
     session.say(f"{run_dir} after step {state['step']}")
 

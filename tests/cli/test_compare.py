@@ -13,7 +13,7 @@ from rlft.cli.dtype import measured
 from rlft.cli.main import main
 from rlft.cli.options import Arguments, Usage
 from rlft.cli.sweep import Job
-from rlft.recipe import compose, run_directory
+from rlft.recipe import compose, freeze, run_directory
 
 
 def test_recipes_and_seeds_are_read_apart_from_the_recipes_own_words() -> None:
@@ -69,7 +69,7 @@ def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
             if job.config["recipe"] in given.dead:
                 row |= {"status": "failed", "error": "NaN"}
             else:
-                job.run_dir.mkdir(parents=True, exist_ok=True)
+                freeze(job.config, job.run_dir)
                 summary = {
                     "status": "finished", "run_dir": str(job.run_dir), "totals": {"flops": 1e12, "seconds": 3.0},
                     "eval": {"accuracy_after": given.accuracy(job), "n": 40},

@@ -136,6 +136,8 @@ def test_what_a_curriculum_draws_is_foretold_or_said_not_to_be(model: Path, caps
     [
         (["recipe=grpo_math", "lengths.completion=many"], "lengths.completion=many: expected a number above 0"),
         (["recipe=grpo_math", "devices=4"], "add device_tflops="),
+        (["recipe=grpo_math", "device_tflops=989", "mfu=40"], "mfu=40: expected a share, at most 1"),
+        (["recipe=grpo_math", "device_tflops=989", "mfu=1.5"], "40% is mfu=0.40"),
         (["recipes=[sft_math]", "recipe=grpo_math"], "leave recipe= and from_run= away"),
         (["from_run=nowhere"], "is not a run directory"),
         (["recipe=grpo_math", "lengths.completion=99", *PAPER], "to the recipe's limit, 24"),

@@ -92,6 +92,15 @@ def test_a_run_is_explained_where_it_stands(model: Path, capsys: pytest.CaptureF
     assert "has no checkpoint yet: go on with `rlft resume unborn`" in capsys.readouterr().err
 
 
+def test_a_value_that_asks_for_a_role_the_run_had_not(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With one optimiser step a batch π_old is π_θ, and the checkpoint knows of no such role."""
+    plan = make_plan(model, Path("run"), "ppo", "trainer.steps=1", "trainer.epochs=1", "trainer.mini_batches=1")
+    freeze(plan.config, plan.run_dir)
+    run(plan)
+    as_it_ran, changed = (explain(capsys, "run", *more)["methods"] for more in ([], ["trainer.mini_batches=2"]))
+    assert changed == as_it_ran
+
+
 def test_the_terminal_and_a_file_of_several_prompts(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"prompt": f"{n} + 1 =", "completions": [str(n + 1), "no"], "rewards": [1, 0.0]} for n in (4, 6)]
     Path("mine.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

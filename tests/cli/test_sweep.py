@@ -10,7 +10,7 @@ import pytest
 from rlft.cli.main import main
 from rlft.cli.options import Arguments
 from rlft.cli.sweep import plan_jobs
-from rlft.recipe import overrides
+from rlft.recipe import compose, freeze, overrides
 
 EVAL = {"n": 200, "accuracy_before": 0.1, "accuracy_after": 0.6, "difference": 0.5, "interval": [0.42, 0.58]}
 
@@ -36,6 +36,7 @@ def test_every_job_has_a_directory(tmp_path: Path) -> None:
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     """Stands in for the commands that a sweep starts: β=0.5 fails, all others finish."""
     commands: list[list[str]] = []
+    config = compose(["recipe=grpo_math", "trainer.steps=2"]).config
 
     def start(command: list[str], **_: Any) -> Any:
         commands.append(command)
@@ -43,7 +44,8 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
         if "algorithm.beta=0.5" in command:
             return SimpleNamespace(returncode=1, stdout=json.dumps({"status": "error", "error": "gradient is nan"}))
         summary = {"status": "finished", "run_dir": run_dir, "eval": EVAL}
-        Path(run_dir).mkdir(parents=True)
+        beta = next(float(word.partition("=")[2]) for word in command if word.startswith("algorithm.beta="))
+        freeze(config | {"algorithm": {**config["algorithm"], "beta": beta}}, Path(run_dir))
         (Path(run_dir) / "summary.json").write_text(json.dumps(summary))
         return SimpleNamespace(returncode=0, stdout=json.dumps(summary))
 

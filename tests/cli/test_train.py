@@ -1,6 +1,8 @@
 """`rlft train` and `rlft resume`: what is run, where, and what is not run again."""
 
 import json
+import re
+import shlex
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -138,6 +140,31 @@ def test_an_interruption_says_how_to_go_on(
     monkeypatch.setattr("rlft.train.train", interrupted)
     assert main(["train", "recipe=grpo_math", f"output_dir={tmp_path / 'run'}"]) == 130
     assert capsys.readouterr().err == f"interrupted; go on with `rlft resume {tmp_path / 'run'}`\n"
+
+
+@pytest.mark.parametrize("end", ["stopped", "interrupted"])
+def test_the_command_to_go_on_with_may_be_pasted(
+    end: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It allows what this one did: without `--plugin` a recipe that names its classes is refused."""
+
+    def train(plan: Any, **_: Any) -> dict[str, Any]:
+        (plan.run_dir / "checkpoints" / "step-000001").mkdir(parents=True)
+        if end == "interrupted":
+            raise KeyboardInterrupt
+        return {"status": "stopped", "steps": 1}
+
+    monkeypatch.setattr("rlft.train.train", train)
+    monkeypatch.chdir(tmp_path)
+    options = ["--plugin", "json", "--trust-remote-code"]
+    words = ["train", "recipe=grpo_math", "output_dir=a run", "trainer.stop_after=1"]
+    assert main([*words, *options]) == (130 if end == "interrupted" else 0)
+    texts = [capsys.readouterr()]
+    assert main([*words, *options]) == 2, "it is there and unfinished"
+    texts.append(capsys.readouterr())
+    for text in texts:
+        (command,) = re.findall(r"go on with `(.*?)`", text.out + text.err)
+        assert shlex.split(command) == ["rlft", "resume", "a run", *options]
 
 
 def test_several_processes_read_the_frozen_recipe(runs: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:

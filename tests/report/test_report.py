@@ -169,6 +169,17 @@ def test_a_page_of_many_samples_is_written_at_once_and_small(tmp_path: Path) -> 
     assert size < 400_000
 
 
+def test_commands_allow_what_the_run_was_allowed(tmp_path: Path) -> None:
+    path = written(tmp_path / "run", 12)
+    change(path, status="stopped")
+    environment = json.loads((path / "environment.json").read_text(encoding="utf-8"))
+    environment["command"] = ["rlft", "train", "recipe=a", "--plugin", "mine", "--trust-remote-code"]
+    (path / "environment.json").write_text(json.dumps(environment), encoding="utf-8")
+    text = report(path).text["commands"]
+    for command in (f"resume {path}-again", f"resume {path}", f"eval {path}"):
+        assert f"rlft {command} --plugin mine --trust-remote-code" in text
+
+
 def test_the_verb_writes_the_page_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "run", 12)
     assert main(["report", str(path), "--json"]) == 0

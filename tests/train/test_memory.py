@@ -1,12 +1,14 @@
 """How much goes through the model at once, and when backward recomputes."""
 
+import math
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import torch
 
-from rlft.train import memory
+from rlft.train import cgroup, memory
 from rlft.train.config import TrainerConfig
 
 CONFIG: Any = SimpleNamespace(
@@ -72,3 +74,55 @@ def test_freed_memory_is_kept_without_a_complaint_anywhere(monkeypatch: pytest.M
             patch.setattr(memory.sys, "platform", "darwin")
             patch.setattr(memory.ctypes, "CDLL", None)
             handle()
+
+
+GIB = 2**30
+STAT = "anon 5\ninactive_file {inactive}\nactive_file 7\ntotal_inactive_file {inactive}\n"
+
+
+def groups(folder: Path, own: str, **limits: tuple[object, int, int]) -> float:
+    """Writes made-up control groups, limit, use and inactive files of each, and returns what they leave."""
+    (folder / "self").write_text(own)
+    for name, (most, used, inactive) in limits.items():
+        group = folder / "fs" / name.replace("__", "/")
+        group.mkdir(parents=True, exist_ok=True)
+        first = "memory.limit_in_bytes" if "memory" in group.parts else "memory.max"
+        second = "memory.usage_in_bytes" if "memory" in group.parts else "memory.current"
+        (group / first).write_text(f"{most}\n")
+        (group / second).write_text(f"{used}\n")
+        (group / "memory.stat").write_text(STAT.format(inactive=inactive))
+    return cgroup.memory_left(folder / "self", folder / "fs")
+
+
+def test_a_container_s_limit(tmp_path: Path) -> None:
+    """8 GiB, 3 in use, of which 1 are files read a while ago: 6 are left."""
+    assert groups(tmp_path, "0::/\n") == math.inf
+    assert groups(tmp_path, "0::/\n", **{"": (8 * GIB, 3 * GIB, GIB)}) == 6 * GIB
+    assert groups(tmp_path, "0::/\n", **{"": ("max", 3 * GIB, GIB)}) == math.inf
+    assert groups(tmp_path, "0::/\n", **{"": (GIB, 2 * GIB, 0)}) == 0
+
+
+def test_the_tightest_of_the_groups_above_counts(tmp_path: Path) -> None:
+    own = "0::/jobs/17/step\n"
+    assert groups(tmp_path, own, jobs__17__step=("max", 1, 0), jobs=(9 * GIB, GIB, 0)) == 8 * GIB
+    assert groups(tmp_path, own, jobs__17=(4 * GIB, GIB, 0), other=(GIB, 0, 0)) == 3 * GIB
+
+
+def test_groups_of_the_first_version(tmp_path: Path) -> None:
+    own = "5:cpu,cpuacct:/docker/ab\n4:memory:/docker/ab\n0::/docker/ab\n"
+    unlimited = 2**63 - 4096
+    assert groups(tmp_path, own, memory__docker__ab=(8 * GIB, 3 * GIB, GIB), memory=(unlimited, 9, 0)) == 6 * GIB
+
+
+def test_in_a_container_the_path_may_be_the_host_s(tmp_path: Path) -> None:
+    assert groups(tmp_path, "4:memory:/docker/ab\n", memory=(8 * GIB, 3 * GIB, GIB)) == 6 * GIB
+
+
+def test_what_the_machine_would_free_counts_and_no_more_than_the_container_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a large file was read: 1 GiB is free and 15 more are a copy of it."""
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=24 * GIB, available=16 * GIB, free=GIB))
+    for left, free in ((math.inf, 16 * GIB), (5 * GIB, 5 * GIB)):
+        monkeypatch.setattr(memory, "memory_left", lambda left=left: left)
+        assert memory.free_memory(CPU) == free

@@ -16,6 +16,7 @@ from rlft.base import Group, RunError, UserError
 from rlft.train import Plan, TrainerConfig, session
 from rlft.train.examination import Examination
 from rlft.train.loop import Learner
+from rlft.train.schedule import schedule
 
 
 def interrupted(plan: Plan, step: int, times: int = 1) -> Plan:
@@ -93,6 +94,19 @@ def test_the_best_adapter_is_kept_on_demand(tiny_dir: Path, tmp_path: Path, monk
     assert any(not torch.equal(best[name], last) for name, last in found["false"].items())
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trainer.patience=3"], r"trainer\.patience=3 goes by .*trainer\.eval_every=0 .*type trainer\.eval_every=10"),
+        (["trainer.keep_best=true"], r"trainer\.keep_best=true goes by .*trainer\.eval_every=0"),
+        (["trainer.patience=3", "trainer.eval_every=5", "trainer.eval_size=0"], r"type trainer\.eval_size=200"),
+    ],
+)
+def test_what_goes_by_evaluations_wants_some(words: list[str], message: str, tiny_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=message):
+        make_plan(tiny_dir, tmp_path, "sft", *words).check()
+
+
 def test_evaluations_come_every_n_steps(tiny_dir: Path, tmp_path: Path) -> None:
     run(make_plan(tiny_dir, tmp_path, "sft", "trainer.steps=5", "trainer.eval_every=2"))
     measured = [record["step"] for record in lines(tmp_path / "metrics.jsonl") if "eval/accuracy" in record]
@@ -150,6 +164,24 @@ def test_the_rate_in_the_metrics_is_the_one_of_the_step(tiny_dir: Path, tmp_path
     assert rates == pytest.approx([0.005, 0.01, 0.01, 0.005])
 
 
+@pytest.mark.parametrize("steps_before", [0, 3], ids=["from the start", "after half a run of an older version"])
+def test_the_rate_falls_over_the_steps_in_which_the_policy_learns(
+    steps_before: int, tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two batches for the critic alone, then from 1 down in a line to 0 after another two. An older version took the
+    critic's batches for steps, and came to 1/2; its checkpoints are gone on with and end at 0."""
+    words = ["trainer.steps=4", "trainer.schedule=linear", "trainer.critic_warmup_steps=2", "trainer.eval_size=0"]
+    words += ["trainer.learning_rate=0.01", "trainer.epochs=1", "trainer.mini_batches=1"]
+    if steps_before:
+        with monkeypatch.context() as patch:
+            patch.setattr(session, "schedule", lambda kind, warmup, _, spent: schedule(kind, warmup, 4, spent))
+            run(make_plan(tiny_dir, tmp_path, "ppo", *words, f"trainer.stop_after={steps_before}"))
+    run(make_plan(tiny_dir, tmp_path, "ppo", *words), resume=bool(steps_before))
+    rates = [record["learning_rate"] for record in lines(tmp_path / "metrics.jsonl")]
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.0075 if steps_before else 0.005])
+    assert state(tmp_path)["/session/scheduler/_last_lr/0"] == 0
+
+
 @pytest.mark.parametrize("tracker", ["tensorboard", "nonsense"])
 def test_a_tracker_that_is_not_there(tracker: str, tiny_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=rf"trainer\.trackers=\['{tracker}'\]"):
@@ -170,6 +202,13 @@ def test_running_out_of_memory_says_what_to_try(
     advice = r"trainer\.tokens_per_micro_batch=128, trainer\.gradient_checkpointing=on, trainer\.prompts_per_step=1"
     with pytest.raises(RunError, match=rf"out of memory: the peak was \d+\.\d GiB. Try one of: {advice}"):
         run(make_plan(tiny_dir, tmp_path, "sft", "trainer.steps=1", "trainer.eval_size=0"))
+
+
+def test_a_run_does_not_start_over_somebody_elses_files(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UserError, match=r"holds files that are no run's \(README\.md\)"):
+        run(make_plan(tmp_path / "no model", tmp_path, "sft"))
+    assert [path.name for path in tmp_path.iterdir()] == ["README.md"]
 
 
 def test_another_error_is_left_as_it_is(tiny_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,7 +24,7 @@ LOOKED_AT = {
     "ratio/min", "ratio/max", "gc/share_positive", "gc/share_negative", "completion_length/max",
     "completion_length/right", "completion_length/wrong", "sampler_gap", "learning_rate", "reward/errors",
     "mismatch/mean", "mismatch/cut_share", "grad_cosine", "grad_snr", "grad_signal", "grad_noise_floor",
-    "noise_floor_since", "ess", "acceptance", "kl/beta", "kl_teacher",
+    "noise_floor_since", "ess", "acceptance", "kl/beta", "kl_teacher", "reward/share_right",
 }  # fmt: skip
 EVAL = ["n", "accuracy_before", "accuracy_before_long", "accuracy_after", "difference", "interval"]
 TOTALS = [
@@ -117,7 +117,7 @@ def test_the_environment_says_what_a_repetition_must_match(done: Path) -> None:
     found = json.loads((done / "environment.json").read_text(encoding="utf-8"))
     assert set(found) == {
         "versions", "python", "machine", "git_commit", "command", "seed", "dtype", "base_model_hash",
-        "adapter_hash_step_0", "teacher_hash",
+        "adapter_hash_step_0", "teacher_hash", "files",
     }  # fmt: skip
     assert found["versions"]["torch"] == torch.__version__ and found["dtype"] == "float32"
     assert found["versions"]["rlft"] == __version__ and found["machine"]["device"] == "cpu"
