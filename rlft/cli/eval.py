@@ -34,6 +34,7 @@ def options(parser: Parser) -> None:
         "  data.eval_file=F     the questions of a json, jsonl or parquet file; nothing to train on is needed\n"
         "  without recipe=      the questions of data.eval_file=, data.train_file=, data.hub_id= or data.task=, as\n"
         "                       they stand (data.prompt='\"{question} Answer briefly.\"' adds to them)\n"
+        "  of a run             another data.train_file=, data.hub_id= or data.hub_split= than its own is asked whole\n"
         "  data.columns=        which column is which, where it is not detected\n\n"
         "examples:\n"
         "  rlft eval runs/grpo_math-1a2b3c4d eval.samples=8\n"

@@ -21,7 +21,7 @@ def words_before(words: list[str], config: dict[str, Any]) -> list[str]:
     """
     from rlft.recipe.overrides import changed
 
-    data, typed = config["data"], changed(config, words)["data"]
+    data, typed = (_resolved(each["data"]) for each in (config, changed(config, words)))
     named = {key for key in PLACE if typed.get(key) != data.get(key) and typed.get(key) is not None}
     aside: dict[str, Any] = {"evaluate_on": "held_out", "validation_share": 0}
     if typed.get("eval_file") != data.get("eval_file") and typed.get("eval_file") is not None:
@@ -44,13 +44,17 @@ def suffix(words: Sequence[str], config: dict[str, Any], asks: str) -> str:
     from rlft.base.nested import flat
     from rlft.recipe.overrides import changed
 
-    before, after = flat(config), flat(changed(config, list(words)))
-    unlike = {
-        key: str(Path(value).expanduser().resolve()) if key.endswith("_file") and value else value
-        for key, value in after.items()
-        if key.startswith(DECIDING) and value != before.get(key)
-    }
+    before, after = (_resolved(flat(each)) for each in (config, changed(config, list(words))))
+    unlike = {k: value for k, value in after.items() if k.startswith(DECIDING) and value != before.get(k)}
     if not unlike:
         return ""
     digest = hashlib.sha256(json.dumps(unlike, sort_keys=True).encode()).hexdigest()[:8]
     return f"_{Path(asks).stem}-{digest}"
+
+
+def _resolved(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns values with files by their whole paths: one may be typed in several ways, and two in one."""
+    return {
+        key: str(Path(value).expanduser().resolve()) if key.endswith("_file") and value else value
+        for key, value in values.items()
+    }

@@ -167,7 +167,8 @@ def test_a_dtype_that_is_left_to_the_machine_is_one_for_all_runs(runs: Any) -> N
         # The directory is still that of the recipe as it was typed: what ran before is found.
         assert job.config["model"]["dtype"] == "auto" and job.run_dir == run_directory(job.config)
         assert run_directory(composed) == job.run_dir
-    (runs.jobs[1].run_dir / "config.yaml").write_text("model: {dtype: float16}")
+    config = runs.jobs[1].config
+    freeze(config | {"model": config["model"] | {"dtype": "float16"}}, runs.jobs[1].run_dir)
     assert main(words) == 0
     assert [job.words[-1] for job in runs.jobs] == [*["model.dtype=bfloat16"] * 2, *["model.dtype=float16"] * 2]
 

@@ -25,6 +25,8 @@ def test_a_share_is_held_out_of_what_the_run_was_trained_on_and_of_nothing_else(
     assert asked(hub, "data.hub_split=train") == asked(hub, "data.hub_id=openai/gsm8k") == hub["data"]
     other = asked(hub, "data.train_file=x.jsonl")
     assert (other["train_file"], other["hub_id"], other["held_out_share"]) == ("x.jsonl", None, 1)
+    same = asked(other := {"data": {**hub["data"], **other, "held_out_share": 0.05}}, "data.train_file=./x.jsonl")
+    assert same["held_out_share"] == 0.05 and suffix(["data.train_file=./x.jsonl"], other, "x") == ""
     assert asked(frozen(), "data.prompt='{question} Think.'")["held_out_share"] == 0.05
 
 
