@@ -151,12 +151,12 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
     # A fixed salt and no date: the same numbers give the same file.
     with pyplot.rc_context({"svg.hashsalt": path.name, "font.size": 9}):
         figure, axes = pyplot.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
-        for colour, (name, arm) in zip(COLOURS[1:], result["arms"].items(), strict=False):
-            _learning(axes[0], arm, colour, name)
+        for place, (colour, (name, arm)) in enumerate(zip(COLOURS[1:], result["arms"].items(), strict=False)):
+            _learning(axes[0], arm, colour, name, place)
         curves = {"before": result["start"], **result["arms"]}
         for axis, measure in zip(axes[1:], MEASURES, strict=True):
-            for colour, (name, arm) in zip(COLOURS, curves.items(), strict=False):
-                _over_k(axis, arm[measure], colour, name)
+            for place, (colour, (name, arm)) in enumerate(zip(COLOURS, curves.items(), strict=False)):
+                _over_k(axis, arm[measure], colour, name, place)
             ks = sorted(map(int, result["start"][measure]))
             axis.set_xscale("log", base=2)
             axis.set_xticks(ks, [str(k) for k in ks])
@@ -171,25 +171,27 @@ def draw(result: Mapping[str, Any], path: Path) -> None:
         pyplot.close(figure)
 
 
-def _learning(axis: Any, arm: Mapping[str, Any], colour: str, name: str) -> None:
+def _learning(axis: Any, arm: Mapping[str, Any], colour: str, name: str, place: int) -> None:
     curves = [run["curve"] for run in arm["runs"]]
     places = [samples for samples, _ in curves[0]]
     for curve in curves:
         axis.plot(places, [100 * accuracy for _, accuracy in curve], color=colour, linewidth=0.6, alpha=0.5)
     means = [100 * sum(curve[i][1] for curve in curves) / len(curves) for i in range(len(places))]
     axis.plot(places, means, color=colour, linewidth=1.8, label=name)
-    _bar(axis, places[-1], arm["accuracy"], colour)
+    _bar(axis, places[-1] * (1 + 0.03 * (place + 1)), arm["accuracy"], colour)
 
 
-def _over_k(axis: Any, curve: Mapping[str, Any], colour: str, name: str) -> None:
+def _over_k(axis: Any, curve: Mapping[str, Any], colour: str, name: str, place: int) -> None:
     ks = sorted(map(int, curve))
     axis.plot(ks, [100 * curve[str(k)]["value"] for k in ks], "o-", markersize=3, color=colour, label=name)
-    _bar(axis, ks[-1], curve[str(ks[-1])], colour)
+    _bar(axis, ks[-1] * 2 ** (0.1 * (place + 1)), curve[str(ks[-1])], colour)
 
 
 def _bar(axis: Any, x: float, estimate: Mapping[str, float], colour: str) -> None:
+    """Draws an interval; those of several curves stand side by side, to the right of where the curves end."""
     value, low, high = (100 * estimate[key] for key in ("value", "low", "high"))
-    axis.errorbar([x], [value], [[value - low], [high - value]], color=colour, capsize=3, linewidth=1)
+    bounds = [[value - low], [high - value]]
+    axis.errorbar([x], [value], bounds, fmt="o", markersize=3, color=colour, capsize=2, linewidth=1)
 
 
 def _verdict(value: float, low: float, high: float, p: float, seeds: int) -> str:
