@@ -81,14 +81,22 @@ def test_compare_hands_the_directories_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def compare(
-        run_dirs: list[Path], out: Path, *, allow_mismatch: bool, failed: list[str], tuning: list[Any]
+        run_dirs: list[Path],
+        out: Path,
+        *,
+        allow_mismatch: bool,
+        baseline: str | None,
+        failed: list[str],
+        tuning: list[Any],
     ) -> dict[str, Any]:
-        told = {"mismatch": allow_mismatch, "failed": failed, "tuning": tuning}
+        told = {"mismatch": allow_mismatch, "baseline": baseline, "failed": failed, "tuning": tuning}
         return {"runs": [str(path) for path in run_dirs], "out": str(out), **told}
 
     monkeypatch.setattr("rlft.comparison.compare", compare)
     monkeypatch.setattr("rlft.comparison.render", lambda result, console: console.print("table"))
-    assert main(["compare", "a", "b", "--out", str(tmp_path), "allow_mismatch=true", "--json"]) == 0
+    words = ["a", "b", "--out", str(tmp_path), "allow_mismatch=true", "baseline=b"]
+    assert main(["compare", *words, "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out) == {"runs": ["a", "b"], "out": str(tmp_path), "mismatch": True, "failed": [], "tuning": []}
+    told = {"mismatch": True, "baseline": "b", "failed": [], "tuning": []}
+    assert json.loads(out) == {"runs": ["a", "b"], "out": str(tmp_path), **told}
     assert err == "table\n"
