@@ -1,6 +1,6 @@
 """Measures how often the intervals of `rlft compare` hold the truth, where it is known: on simulated answers.
 
-Usage: python scripts/interval_coverage.py [DRAWS] > docs/interval_coverage.md    (2,000 draws of each cell: 20 seconds)
+Usage: python scripts/interval_coverage.py [DRAWS] > docs/interval_coverage.md    (10,000 draws of each cell: 2 minutes)
 
 An answer is right where a sum of normal parts is above 0: the method's level, the question (shared by all runs), the
 question for that method, the seed, and the rest. So the true accuracy is Φ(level / total deviation).
@@ -65,7 +65,7 @@ def cell(levels: tuple[float, float], noise: float, seeds: int, draws: int, seed
 def main(draws: int) -> None:
     """Prints the page."""
     print("# How often the intervals hold the truth\n")
-    print(f"`python scripts/interval_coverage.py` on simulated answers: {draws:,} draws a cell, {QUESTIONS} questions.")
+    print(f"`python scripts/interval_coverage.py {draws}` on simulated answers: as many a cell, {QUESTIONS} questions.")
     print("Intervals are of 95%; widths are in points. Seed noise is the deviation of a method's accuracy between")
     print("seeds. Two methods are told apart where the interval of their difference does not hold 0.\n")
     print("| methods | true accuracies | seed noise | seeds | accuracy: held | width | difference: held | width "
@@ -82,4 +82,4 @@ def main(draws: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 2000)
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000)
