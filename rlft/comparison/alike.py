@@ -1,6 +1,6 @@
 """Whether recipes may be compared at all, before any of them runs."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rlft.base import Query
@@ -10,6 +10,7 @@ MODEL = ("model.path", "model.hub_id", "model.revision", "model.dtype", "model.c
 ASKED = ("data.prompt", "data.system", "data.max_prompt_tokens", "trainer.eval_size")
 DECODED = ("data.max_completion_tokens", "trainer.eval_long_tokens")
 BUDGET = ("budget",)
+JUDGE = "what judges answers, trainer.verifier or the reward"
 HELD_OUT = (
     "data.eval_file", "data.evaluate_on", "data.held_out_share", "data.validation_share", "data.question_pattern",
     "data.task", "data.task_settings", "data.task_size", "data.task_levels", "data.train_file", "data.hub_id",
@@ -30,7 +31,7 @@ def unlike(configs: dict[str, dict[str, Any]], held_out: Callable[[str], list[Qu
     """
     found = _apart(configs, (*MODEL, *ASKED, *DECODED, *BUDGET))
     judges = {name: judge(flat(config)) for name, config in configs.items()}
-    found += _sentence("what judges answers, trainer.verifier or the reward", judges)
+    found += differing("recipes", JUDGE, judges, list(judges.values()))
     settings = _apart(configs, HELD_OUT)
     return found if settings and not found and _same(map(held_out, configs)) else found + settings
 
@@ -39,14 +40,23 @@ def _apart(configs: dict[str, dict[str, Any]], keys: Iterable[str]) -> list[str]
     return [
         sentence
         for key in keys
-        for sentence in _sentence(key, {name: _value(config, key) for name, config in configs.items()})
+        for sentence in differing("recipes", key, configs, [_value(config, key) for config in configs.values()])
     ]
 
 
-def _sentence(what: str, values: dict[str, Any]) -> list[str]:
-    if all(value == next(iter(values.values())) for value in values.values()):
+def differing(
+    who: str, what: str, names: Iterable[str], values: Sequence[Any], shown: Sequence[Any] | None = None
+) -> list[str]:
+    """Returns the sentence that recipes or runs differ in something, with each one's value, or none if they do not.
+
+    Args:
+        who: "recipes" or "runs". what: the thing. names: theirs. values: what is compared.
+        shown: what people see in the place of the values.
+    """
+    if all(value == values[0] for value in values):
         return []
-    return [f"the recipes differ in {what} ({', '.join(f'{name}: {value}' for name, value in values.items())})"]
+    each = ", ".join(f"{name}: {value}" for name, value in zip(names, shown or values, strict=True))
+    return [f"the {who} differ in {what} ({each})"]
 
 
 def _same(asked: Iterable[list[Query] | None]) -> bool:

@@ -31,9 +31,10 @@ def harnessed(found: list[Arm], labels: list[str]) -> list[dict[str, Any]]:
     for label, arm in zip(labels, found, strict=True):
         for run in arm.runs:
             add(label, run.path, _scores(run.path / "harness_trained.json"))
-    paths = [run.path for arm in found for run in arm.runs]
-    if base := next((path for path in paths if _scores(path / "harness_base.json")), None):
-        add(BASE, base, _scores(base / "harness_base.json"))
+    for run in (run for arm in found for run in arm.runs):
+        if scores := _scores(run.path / "harness_base.json"):
+            add(BASE, run.path, scores)
+            break
     return [
         {"task": task, "metric": metric, "filter": chosen, "scores": scores}
         for (task, metric, chosen), scores in rows.items()

@@ -1,8 +1,6 @@
 """Whether runs may be compared at all."""
 
-from typing import Any
-
-from rlft.comparison.alike import judge
+from rlft.comparison.alike import JUDGE, differing, judge
 from rlft.comparison.record import Record
 
 CONDITIONS = {
@@ -22,12 +20,12 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
     for key, name in CONDITIONS.items():
         values = [record.summary["eval"].get(key) for record in records]
         shown = list(map(_base_model, records)) if key == "base_model" else values
-        found += _unlike(name, labels, values, shown)
+        found += differing("runs", name, labels, values, shown)
     budgets = [record.summary.get("budget") or {} for record in records]
-    found += _unlike("budget", labels, [f"{b['amount']:g} {b['unit']}" if b else "none" for b in budgets])
+    found += differing("runs", "budget", labels, [f"{b['amount']:g} {b['unit']}" if b else "none" for b in budgets])
     judges = [judge(record.config) for record in records]
     names = [str(settings.get("_target_")).rpartition(".")[2] for settings in judges]
-    found += _unlike("what judges answers, trainer.verifier or the reward", labels, judges, names)
+    found += differing("runs", JUDGE, labels, judges, names)
     first = records[0].correct.keys()
     for record, label in zip(records[1:], labels[1:], strict=True):
         if record.correct.keys() != first:
@@ -41,7 +39,7 @@ def mismatches(records: list[Record], labels: list[str]) -> list[str]:
     known = [(label, record.earlier) for label, record in named if record.earlier]
     found += _put_otherwise("the turns before the prompt", known)
     if len(known) < len(named):  # of runs from before these were kept, the recipe alone says something of them
-        found += _unlike("data.system", labels, [record.config.get("data.system") for record in records])
+        found += differing("runs", "data.system", labels, [record.config.get("data.system") for record in records])
     return found
 
 
@@ -50,13 +48,6 @@ def _base_model(record: Record) -> str:
     differ."""
     told = [str(record.config[key]) for key in ("model.path", "model.dtype") if key in record.config]
     return " ".join([str(record.summary["eval"].get("base_model")), *told])
-
-
-def _unlike(name: str, labels: list[str], values: list[Any], shown: list[Any] | None = None) -> list[str]:
-    if all(value == values[0] for value in values):
-        return []
-    each = ", ".join(f"{label}: {value}" for label, value in zip(labels, shown or values, strict=True))
-    return [f"the runs differ in {name} ({each})"]
 
 
 def _put_otherwise(what: str, asked: list[tuple[str, dict[str, str]]]) -> list[str]:

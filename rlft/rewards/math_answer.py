@@ -49,11 +49,11 @@ class MathAnswer(Isolated):
         return [self._one(gold, completion.text) for completion in completions]
 
     def _one(self, gold: str, text: str) -> Reward:
-        answer = extract_answer(text)
-        if tagged_answer(text) is None and to_number(gold) is None and not LATEX.search(gold):
+        if to_number(gold) is None and not LATEX.search(gold) and tagged_answer(text) is None:
             answer = said_answer(text)
             value = 1.0 if answer is not None and spelled(answer) == spelled(gold) else self.wrong
             return Reward(value, {self.label: value}, extracted=answer)
+        answer = extract_answer(text)
         try:
             value = 1.0 if answer is not None and self._equal(gold, answer) else self.wrong
         except WorkerError as error:

@@ -12,7 +12,7 @@ from rlft.base.nested import flat
 def digests(config: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Returns size, bytes, and SHA-256 of the files that a recipe names: its data, functions of its rewards that are
     in .py files, and the modules of classes that are not rlft's own, by path. Those that are not there are left out."""
-    return {str(path): _digest(path) for path in _named(config) if path.is_file()}
+    return {str(path): _digest(path) for path in _named(config)}
 
 
 def changed(config: dict[str, Any], run_dir: Path) -> list[str]:
@@ -22,7 +22,7 @@ def changed(config: dict[str, Any], run_dir: Path) -> list[str]:
         known = json.loads((run_dir / "environment.json").read_text(encoding="utf-8")).get("files", {})
     except (OSError, ValueError):
         return []
-    return [path for path, now in digests(config).items() if path in known and known[path] != now]
+    return [str(path) for path in _named(config) if str(path) in known and known[str(path)] != _digest(path)]
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -43,4 +43,4 @@ def _named(config: dict[str, Any]) -> list[Path]:
         elif name == "_target_" and not value.startswith("rlft."):
             module = sys.modules.get(value.rpartition(".")[0])
             found += [Path(file) for file in [getattr(module, "__file__", None)] if file]
-    return found
+    return [path for path in dict.fromkeys(found) if path.is_file()]
