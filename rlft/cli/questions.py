@@ -29,6 +29,8 @@ def words_before(words: list[str], config: dict[str, Any]) -> list[str]:
     elif named:
         others = [key for key in ORIGINS if key not in named] if named.intersection(ORIGINS) else []
         aside |= {"held_out_share": 1, **dict.fromkeys(("eval_file", "question_pattern", *others))}
+        if "task" in named:  # the settings and levels were the other task's
+            aside |= {"task_settings": {}, "task_levels": 1}
     else:
         return []
     return [f"data.{key}={'null' if aside[key] is None else aside[key]}" for key in aside if key in data]

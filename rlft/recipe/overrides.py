@@ -73,8 +73,9 @@ def typed_keys(arguments: list[str]) -> frozenset[str]:
 
 
 def changed(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
-    """Returns a frozen recipe with values changed; a mapping is merged into the one there was, as Hydra does. Whether
-    there are such keys is left to the check. Raises UserError for a group's choice, a deletion or a sweep."""
+    """Returns a frozen recipe with values changed; a mapping is merged into the one there was, as Hydra does, and an
+    empty one empties it. Whether there are such keys is left to the check. Raises UserError for a group's choice, a
+    deletion or a sweep."""
     config = deepcopy(config)
     for override in parse(arguments):
         line, *path = override.input_line, *override.key_or_group.split(".")
@@ -86,5 +87,6 @@ def changed(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
             if not isinstance(node, dict):
                 raise UserError(f"{line}: {key} is a value of this recipe and has no keys of its own")
         value, before = override.value(), node.get(path[-1])
-        node[path[-1]] = {**before, **value} if isinstance(before, dict) and isinstance(value, dict) else value
+        merged = isinstance(before, dict) and isinstance(value, dict) and value
+        node[path[-1]] = {**before, **value} if merged else value
     return config

@@ -30,6 +30,19 @@ def test_a_share_is_held_out_of_what_the_run_was_trained_on_and_of_nothing_else(
     assert asked(frozen(), "data.prompt='{question} Think.'")["held_out_share"] == 0.05
 
 
+def test_another_task_has_its_own_settings() -> None:
+    config = frozen("data.task_levels=2")
+    assert config["data"]["task_settings"]["max_digits"] == 2
+    data = asked(config, "data.task=leg_counting")
+    assert (data["task"], data["task_settings"], data["task_levels"], data["question_pattern"]) == (
+        "leg_counting", {}, 1, None,
+    )  # fmt: skip
+    words = ["data.task=leg_counting", "data.task_settings={max_animals: 4}", "data.task_levels=3"]
+    data = asked(config, *words)
+    assert (data["task_settings"], data["task_levels"]) == ({"max_animals": 4}, 3)
+    assert asked(config, "data.task=chain_sum") == config["data"]
+
+
 def test_a_file_of_questions_needs_nothing_to_train_on() -> None:
     config = frozen("data.validation_share=0.1", "data.evaluate_on=validation")
     data = asked(config, "data.eval_file=x.jsonl")
