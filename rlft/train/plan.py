@@ -63,6 +63,11 @@ class Plan:
             )
         if "teacher" in self.algorithm.needs:
             self.teacher.check()
+        if self.trainer.critic_warmup_steps and "critic" not in self.algorithm.needs:
+            raise UserError(
+                f"trainer.critic_warmup_steps={self.trainer.critic_warmup_steps}: algorithm {self.method} has no "
+                "critic, and the policy would stand still for nothing; leave it away, or type algorithm=ppo"
+            )
         if "steps" in self.algorithm.needs and not self.reward.stepwise:
             raise UserError(
                 f"algorithm {self.method} needs rewards of steps, and the reward {self.reward.name} judges none; "

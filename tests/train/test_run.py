@@ -107,6 +107,14 @@ def test_what_goes_by_evaluations_wants_some(words: list[str], message: str, tin
         make_plan(tiny_dir, tmp_path, "sft", *words).check()
 
 
+def test_only_a_critic_is_warmed_up(tiny_dir: Path, tmp_path: Path) -> None:
+    """Another method's policy would stand still in these steps."""
+    word = "trainer.critic_warmup_steps=2"
+    with pytest.raises(UserError, match=r"critic_warmup_steps=2: algorithm grpo has no critic.*type algorithm=ppo"):
+        make_plan(tiny_dir, tmp_path, "grpo", word).check()
+    make_plan(tiny_dir, tmp_path, "ppo", word).check()
+
+
 def test_evaluations_come_every_n_steps(tiny_dir: Path, tmp_path: Path) -> None:
     run(make_plan(tiny_dir, tmp_path, "sft", "trainer.steps=5", "trainer.eval_every=2"))
     measured = [record["step"] for record in lines(tmp_path / "metrics.jsonl") if "eval/accuracy" in record]
