@@ -87,6 +87,7 @@ def changed(config: dict[str, Any], arguments: list[str]) -> dict[str, Any]:
             if not isinstance(node, dict):
                 raise UserError(f"{line}: {key} is a value of this recipe and has no keys of its own")
         value, before = override.value(), node.get(path[-1])
-        merged = isinstance(before, dict) and isinstance(value, dict) and value
-        node[path[-1]] = {**before, **value} if merged else value
+        if value and isinstance(before, dict) and isinstance(value, dict):
+            value = {**before, **value}
+        node[path[-1]] = value
     return config
