@@ -27,6 +27,7 @@ RECIPES = {
     "ppo": ["recipe=ppo_math", *REWARD, *MANY, *PASSES, "model.dropout=0.1"],
     "rft": ["recipe=rft_math", *REWARD, *MANY, "data.pool=8", "trainer.schedule=cosine", "trainer.warmup_steps=1"],
     "dpo": ["recipe=dpo_math", *REWARD, *MANY, "data.pool=8", "trainer.epochs=2"],
+    "reward_model": ["recipe=reward_model_math", *REWARD, *MANY, "data.pool=8"],
     "distill": ["recipe=distill_math", *REWARD, *MANY, *PASSES, "algorithm.off_policy=true"],
     "sft": ["recipe=sft_math"],
 }

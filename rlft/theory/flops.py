@@ -1,7 +1,7 @@
 """The floating-point operations of a whole run by part."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rlft.models.flops import Shape, Tokens, sampling_flops, step_flops
 from rlft.models.row_cache import LIMIT, ROW
@@ -78,6 +78,8 @@ def passes(work: Work, lengths: Lengths) -> Passes:
 
     def read(rows: float, queries: float, shared: bool = True, prompt: float | None = None) -> Tokens:
         tokens = Tokens.of_group(prompt or lengths.prompt, lengths.completion, rows, shared) * queries
+        if work.trains == "scores":
+            tokens = replace(tokens, scored=rows * queries)  # the last token of each row
         return work.way.opened(tokens, lengths.opening, queries)
 
     return Passes(
@@ -138,8 +140,21 @@ def run_flops(work: Work, shape: Shape, lengths: Lengths) -> dict[str, float]:
 
 
 def evaluation_flops(work: Work, shape: Shape, lengths: Lengths) -> float:
-    """Returns the FLOPs of all evaluations: one answer to every held-out question, at the limit of each."""
+    """Returns the FLOPs of all evaluations: one answer to every held-out question, at the limit of each; or, of a model
+    that scores, its rankings."""
+    if work.rankings:
+        once, scored = ranked(work, lengths)
+        return sampling_flops(shape, once.tokens, 0) + work.rankings * shape.forward(scored, head=False)
     tokens = Tokens()
     for limit in work.evaluations:
         tokens += sampling(work, lengths, lengths.questions, 1, min(limit, lengths.answer)).tokens
     return sampling_flops(shape, tokens, len(work.evaluations))
+
+
+def ranked(work: Work, lengths: Lengths) -> tuple[Sampling, Tokens]:
+    """Returns what is sampled for held-out questions, unless their completions are recorded, and what a ranking of
+    these reads."""
+    completions = lengths.candidates or work.samples or work.rows
+    once = sampling(work, lengths, lengths.questions, work.samples, lengths.sampled)
+    length = lengths.sampled if work.samples else lengths.completion
+    return once, Tokens.of_group(lengths.prompt, length, completions) * lengths.questions

@@ -31,6 +31,7 @@ class Lengths:
         distinct: rows among those trained that differ; None where each is taken to.
         opening: what all prompts begin with. taught: of a query as a teacher reads it, None where it reads the prompt.
         busiest: the share of trained tokens that move the policy in the step with most of them; None takes all.
+        candidates: recorded completions of a held-out question that a model of scores ranks; 0 if they are sampled.
     """
 
     prompt: float
@@ -47,6 +48,7 @@ class Lengths:
     opening: float = 0
     taught: float | None = None
     busiest: float | None = None
+    candidates: float = 0
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class Known:
     """What the data says; None where it does not.
 
     Attributes:
-        prompt, completion: mean lengths, tokens. questions: held out that have an answer. rows: in an epoch.
+        prompt, completion: mean lengths, tokens. questions: held out that have an answer, or answers to rank, and
+            `candidates` of these each. rows: in an epoch.
         distinct: recorded completions that differ, of those that training draws. opening: what all prompts begin with,
             tokens. more: what a teacher's prompt has beyond the others, on average.
     """
@@ -66,6 +69,7 @@ class Known:
     distinct: int | None = None
     opening: int = 0
     more: float = 0
+    candidates: float = 0
 
 
 def read_lengths(plan: "Plan", tokenizer: str) -> Known:
@@ -103,15 +107,21 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
     completions = [len(c.token_ids) for group in groups for c in group.completions]
     distinct = {(str(group.query.messages), c.token_ids) for group in drawn for c in group.completions}
     held = sum(query.answer is not None for query in source.held_out())
+    recorded = source.held_out_groups(trainer.eval_size) if _ranks_recorded(plan) else []
     return Known(
         prompt=fmean(map(len, prompts)),
         completion=fmean(completions) if completions else None,
-        questions=int(held * share),
+        questions=len(recorded) or int(held * share),
         rows=source.rows if counted else None,
         distinct=len(distinct) if counted and distinct else None,
         opening=opening(prompts),
         more=fmean(map(len, taught)) - fmean(map(len, prompts)),
+        candidates=fmean(len(group.completions) for group in recorded) if recorded else 0,
     )
+
+
+def _ranks_recorded(plan: "Plan") -> bool:
+    return plan.algorithm.trains == "scores" and not isinstance(plan.source, Offline)
 
 
 def bounds(
@@ -154,6 +164,7 @@ def bounds(
             distinct=_distinct(work, known, pool, low),
             opening=min(known.opening, asked - 1),
             taught=asked + known.more if known.more else None,
+            candidates=known.candidates,
         )
 
     return one(True), one(False)

@@ -85,6 +85,7 @@ def read_run(folder: Path, work: Work, pool: int) -> Measured:
     if not lines:
         raise UserError(f"from_run={folder}: the run took no step, so there is nothing to learn from it")
     totals = summary["totals"]
+    asked = summary.get("eval") or {}
     draws = pool * work.samples if work.sampled == "once" else 0
     answers = [tokens for name in ("before_long", "after") for tokens in _answers(folder / f"eval_{name}.jsonl")]
 
@@ -104,7 +105,7 @@ def read_run(folder: Path, work: Work, pool: int) -> Measured:
         all_right=mean("group/all_right"),
         all_wrong=mean("group/all_wrong"),
         busiest=1 - min(line["gc/share_zero"] for line in lines),
-        questions=(summary.get("eval") or {}).get("n", 0),
+        questions=asked.get("questions", asked.get("n", 0)),  # of a reward model n counts pairs
         distinct=totals.get("reference_rows") or totals["reward_calls"] or None,
         flops=totals["flops"],
         memory=summary["peak_memory_bytes"],

@@ -96,4 +96,5 @@ def _update(work: Work, model: Model, lengths: Lengths, itemsize: int) -> dict[s
     positions = min(work.tokens, share * p.whole / work.processes) * p.learnt.positions / p.whole
     layer = (KEPT_WIDTH if itemsize == 2 else KEPT_WIDTH_WIDE) * model.width + KEPT_INNER * model.inner
     kept = model.layers * model.width + layer if work.recompute else model.layers * layer
-    return {"update: activations": positions * kept * itemsize, "update: logits": SCORED * CHUNK_NUMBERS}
+    logits = SCORED * CHUNK_NUMBERS if work.trains == "log_probs" else 0.0
+    return {"update: activations": positions * kept * itemsize, "update: logits": logits}

@@ -71,7 +71,7 @@ def one(case: Case, console: Console) -> None:
         f"goes through, {shape.head / 1e6:.1f} M in the head, {shape.adapter / 1e6:.1f} M in the adapter · "
         f"at most {work.tokens} positions at once",
     )
-    _say(console, _lengths(case.lengths))
+    _say(console, _lengths(case.work, case.lengths))
     table = _grid("part", "FLOPs", "seconds")
     for part in [*lower.flops, *(p for p in lower.seconds if p not in lower.flops)]:
         cells = [_interval(a.get(part), b.get(part), number) for a, b, number in (
@@ -151,9 +151,10 @@ def _grid(first: str, *others: str) -> Table:
     return grid
 
 
-def _lengths(bounds: tuple[Lengths, Lengths]) -> str:
+def _lengths(work: Work, bounds: tuple[Lengths, Lengths]) -> str:
     low, high = (asdict(bound) for bound in bounds)
-    names = ("prompt", "completion", "sampled", "longest", "acceptance")
+    drawn = () if work.sampled == "never" else ("sampled", "longest", "acceptance")
+    names = ("prompt", "completion", *drawn)
     return "lengths: " + " · ".join(f"{name} {_interval(low[name], high[name], '{:.4g}'.format)}" for name in names)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from rlft.models.flops import Shape
 from rlft.models.sampler import MOST
-from rlft.theory.flops import Sampling, evaluation_flops, passes, run_flops, sampling
+from rlft.theory.flops import Sampling, evaluation_flops, passes, ranked, run_flops, sampling
 from rlft.theory.lengths import Lengths
 from rlft.theory.model import Model
 from rlft.theory.work import Work
@@ -71,6 +71,10 @@ class Rates:
         return parts | {"evaluation": self._evaluation(work, lengths)}
 
     def _evaluation(self, work: Work, lengths: Lengths) -> float:
+        if work.rankings:
+            once, scored = ranked(work, lengths)
+            calls = math.ceil(scored.positions / work.tokens)
+            return self._decoding(once, lengths.longest) + work.rankings * self.score(scored.positions, calls)
         total = 0.0
         for limit in work.evaluations:
             answer = min(limit, lengths.answer)

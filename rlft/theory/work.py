@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from rlft.base import DataSource, RewardFunction
+from rlft.base import DataSource, RewardFunction, Trained
 from rlft.data import Offline, Online, Pairs
 from rlft.data.curriculum.graded import Graded
 from rlft.models.flops import Shape, Way
@@ -35,6 +35,8 @@ class Work:
         tokens: positions that go through the model at once.
         max_prompt, max_completion: limits, tokens.
         questions: asked in an evaluation. evaluations: the token limit of each.
+        trains: "log_probs", or "scores" of a model that answers nothing and ranks held-out completions instead, so many
+            `rankings` times.
         judges: shapes of the reward models.
         teacher: shape of the teacher, None where it is π_ref. teacher_weights: those that it has of its own.
         processes: that share the work.
@@ -69,6 +71,8 @@ class Work:
     opens: bool = False
     teacher: Shape | None = None
     teacher_weights: int = 0
+    trains: Trained = "log_probs"
+    rankings: int = 0
 
     @property
     def way(self) -> Way:
@@ -93,6 +97,8 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
     sampled, samples, rows, kept = _portions(source)
     limit = int(getattr(source, "max_completion_tokens", trainer.eval_long_tokens))
     between = trainer.steps // trainer.eval_every if trainer.eval_every else 0
+    answers = (max(limit, trainer.eval_long_tokens), *[limit] * (between + 1)) if trainer.eval_size else ()
+    scores = plan.algorithm.trains == "scores"
     needs = plan.algorithm.needs | ({"old"} if trainer.epochs * trainer.mini_batches > 1 else set[str]())
     teacher, own = read_teacher(plan.teacher, plan.model) if "teacher" in needs else (None, 0)
     return Work(
@@ -113,7 +119,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         max_prompt=int(getattr(source, "max_prompt_tokens", limit)),
         max_completion=limit,
         questions=trainer.eval_size,
-        evaluations=(max(limit, trainer.eval_long_tokens), *[limit] * (between + 1)) if trainer.eval_size else (),
+        evaluations=() if scores else answers,
         judges=tuple(reward_shape(path) for path in _reward_models(plan.reward)),
         processes=trainer.processes,
         most=_most(source) if isinstance(source, Offline) else 0,
@@ -123,6 +129,8 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         opens=opens,
         teacher=teacher,
         teacher_weights=own,
+        trains=plan.algorithm.trains,
+        rankings=max(0, len(answers) - 1) if scores else 0,  # before training all scores are 0
     )
 
 

@@ -36,6 +36,15 @@ def test_on_paper_what_is_unknown_is_an_interval(model: Path, capsys: pytest.Cap
     assert low["flops"] < closed["lower"]["totals"]["flops"] == closed["upper"]["totals"]["flops"] < high["flops"]
 
 
+@pytest.mark.parametrize(("recipe", "drawn"), [("sft_math", False), ("rft_math", True), ("grpo_math", True)])
+def test_acceptance_is_said_of_what_is_sampled(
+    recipe: str, drawn: bool, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["cost", f"recipe={recipe}", "model=hub", f"model.path={model}", *PAPER]) == 0
+    text = capsys.readouterr().out
+    assert " · completion " in text and (" · acceptance " in text) == drawn
+
+
 def test_a_budget_says_how_many_steps_it_buys(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Eight questions a step, eight answers of ten tokens each; FLOPs and seconds are measured in those of 7 steps."""
     words = ["recipe=grpo_math", "model=hub", f"model.path={model}", *PAPER]
@@ -61,7 +70,7 @@ def test_recipes_side_by_side(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert "8·N·D·(P + 8C)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("method", ["sft", "rft", "dpo", "ppo", "grpo", "distill"])
+@pytest.mark.parametrize("method", ["sft", "rft", "dpo", "ppo", "grpo", "distill", "reward_model"])
 def test_given_a_run_s_lengths_its_flops_are_foretold(
     method: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,5 +1,7 @@
 """A run small enough to be reckoned by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from rlft.models.config import ModelConfig
@@ -14,6 +16,15 @@ def work() -> Work:
         method="grpo", steps=3, queries=2, rows=4, sampled="each step", samples=4, pool=None, kept="all", live=Live(),
         roles=frozenset({"reference"}), epochs=1, mini_batches=1, frozen=0, tokens=4096, max_prompt=50,
         max_completion=20, questions=5, evaluations=(40, 20),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def scoring(work: Work) -> Work:
+    """A reward model on recorded pairs: one scored token a row, two rankings of held-out completions."""
+    return replace(
+        work, method="bradley_terry", sampled="never", samples=0, rows=2, kept="pairs", roles=frozenset[str](),
+        evaluations=(), trains="scores", rankings=2,
     )  # fmt: skip
 
 

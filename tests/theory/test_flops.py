@@ -49,6 +49,23 @@ def test_evaluations_answer_each_question_once_per_limit(work: Work, shape: Shap
     assert long == 5 * (2 * 1000 * (39 + 29) + 2 * 100 * 50) + 14
 
 
+def test_a_model_that_scores_has_a_score_a_row_and_ranks_held_out_completions(
+    scoring: Work, shape: Shape, lengths: Lengths
+) -> None:
+    pair, keys = 10 + 2 * 5, 55 + 2 * 65
+    trained = run_flops(scoring, shape, lengths)
+    assert trained["forward"] == 3 * 2 * (2 * 1010 * pair + 4 * 2 * keys + 2 * 100 * 2)
+    assert trained["rollout"] == 0
+    # Each question with its four completions, twice.
+    ranking = 5 * (2 * 1010 * INPUTS + 4 * 2 * KEYS)
+    assert evaluation_flops(scoring, shape, replace(lengths, candidates=4)) == 2 * ranking
+    # Completions that are not recorded are sampled, once.
+    sampled = replace(scoring, sampled="once", samples=4)
+    drawn = 5 * (2 * 1000 * INPUTS + 4 * 2 * KEYS + 2 * 100 * SCORED)
+    assert evaluation_flops(sampled, shape, lengths) == drawn + 2 * ranking
+    assert evaluation_flops(replace(scoring, rankings=0), shape, lengths) == 0
+
+
 def test_rows_that_move_nothing_are_not_trained_and_groups_without_others_not_run(
     work: Work, shape: Shape, lengths: Lengths
 ) -> None:

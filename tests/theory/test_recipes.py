@@ -73,6 +73,37 @@ def test_evaluations_are_before_after_and_as_often_as_asked() -> None:
     assert read_work(plan_of("recipe=grpo_math", "trainer.eval_size=0"), 100).evaluations == ()
 
 
+def test_a_model_that_scores_ranks_where_others_answer(tmp_path: Path) -> None:
+    def both(*words: str) -> tuple[tuple[int, ...], int]:
+        work = read_work(plan_of("recipe=reward_model_math", *words), 100)
+        return work.evaluations, work.rankings
+
+    assert (both(), both("trainer.eval_every=20"), both("trainer.eval_size=0")) == (((), 1), ((), 3), ((), 0))
+    solutions = [[True, False, False, True], [True, True, True, True], [True, False, True, True]]
+    models = ("6b_finetuning", "175b_finetuning", "6b_verification", "175b_verification")
+    rows = [
+        {"question": f"{i}?", "ground_truth": "#### 1"}
+        | {m: {"solution": f"{m} says {right:d}.", "is_correct": right} for m, right in zip(models, each, strict=True)}
+        for i, each in enumerate(solutions)
+    ]
+    file = tmp_path / "solutions.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    held = tmp_path / "held.jsonl"
+    held.write_text("\n".join(json.dumps(row | {"question": "x" + row["question"]}) for row in rows), encoding="utf-8")
+    words = ["recipe=reward_model_gsm8k", f"data.train_file={file}", f"data.eval_file={held}"]
+    words += ["data.balance_writers=false"]
+    known = read_lengths(plan_of(*words), str(tiny_model_dir(tmp_path / "model")))
+    assert (known.questions, known.candidates) == (2, 4)  # of one there is no wrong answer
+    assert bounds(read_work(plan_of(*words), 100), known)[1].candidates == 4
+    asked = {"totals": {"reward_calls": 1, "flops": 1, "seconds": 1, "generated_tokens": 0}, "peak_memory_bytes": 1}
+    asked |= {"eval": {"n": 7, "questions": 2}}
+    keys = ("time/step_s", "time/rollout_s", "completion_length/mean", "reward/mean", "group/all_right")
+    line = dict.fromkeys((*keys, "group/all_wrong", "gc/share_zero"), 1)
+    (tmp_path / "summary.json").write_text(json.dumps(asked), encoding="utf-8")
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(line), encoding="utf-8")
+    assert read_run(tmp_path, read_work(plan_of(*words), 100), 0).questions == 2
+
+
 def test_a_model_s_sizes_are_those_it_has_when_loaded(tmp_path: Path) -> None:
     import torch
 

@@ -83,6 +83,21 @@ def test_a_teacher_takes_time_and_memory_by_its_size(work: Work, model: Model, l
     assert run_memory(taught, whole, lengths, 2, on_cpu=True)["teacher"] == 2 * 1100
 
 
+def test_a_model_that_scores_takes_no_logits_and_its_rankings_no_decoding(
+    scoring: Work, model: Model, lengths: Lengths
+) -> None:
+    four = replace(lengths, candidates=4)
+    once = 0.5 + 5 * (10 + 4 * 5) * 0.01
+    assert RATES.seconds(scoring, model, four)["evaluation"] == pytest.approx(2 * once)
+    more = replace(scoring, tokens=50)  # 150 positions
+    assert RATES.seconds(more, model, four)["evaluation"] == pytest.approx(2 * (once + 2 * 0.5))
+    drawn = replace(scoring, sampled="once", samples=4)
+    decoding = 5 * 10 * 0.02 + 5 * 4 * 5 * 0.005 + 8 * 0.1
+    assert RATES.seconds(drawn, model, lengths)["evaluation"] == pytest.approx(2 * once + decoding)
+    parts = run_memory(scoring, model, lengths, itemsize=2, on_cpu=True)
+    assert not any(part.startswith("rollout") for part in parts) and parts["update: logits"] == 0
+
+
 def test_processes_share_a_step(work: Work, model: Model, lengths: Lengths) -> None:
     free = replace(RATES, score=Line(0, 0.01), update=Line(0, 0.03), decode=Line(0, 0.005), merge=0, optimizer=0)
     alone = free.seconds(work, model, lengths)
