@@ -1,5 +1,6 @@
-"""Prints a Markdown table of finished runs: held-out accuracy before and after, and what each run cost. Reward models
-have a table of their own: they answer nothing, and are measured by pairs.
+"""Prints Markdown tables of finished runs: held-out accuracy before and after, and what each run cost.
+
+Reward models have a table of their own: they answer nothing, and are measured by pairs.
 
 Usage: python scripts/results_table.py RUN_DIR [RUN_DIR ...]
 """

@@ -21,7 +21,8 @@ class KTO(Algorithm):
 
     Attributes:
         beta: β, how fast value saturates; above 0.
-        good, bad: λ of either kind, for data in which one is rarer.
+        good, bad: λ of either kind, for data in which one is rarer: the paper keeps good·n_good between 1 and 4/3 of
+            bad·n_bad (section 4.2).
 
     >>> from rlft.testing import make_batch
     >>> batch = make_batch(queries=2, samples=1, length=1, holes=False, rewards=torch.tensor([1.0, 0.0]))
@@ -50,6 +51,17 @@ class KTO(Algorithm):
     def formula(self) -> str:
         """See Algorithm."""
         return "GC = ±λ·β·p(1-p), w = m/B, p = σ(±β(q - z0)), q = Σ log(π/π_ref), z0 = max(0, mean q of mismatched)"
+
+    def advice(self, good: int, bad: int) -> str | None:
+        """See Algorithm."""
+        pulls, pushes = self.good * good, self.bad * bad
+        if not pulls or not pushes or pushes <= pulls <= 4 / 3 * pushes:
+            return None
+        return (
+            f"algorithm.good={self.good:g} times {good} good completions is {pulls / pushes:.2g} of algorithm.bad="
+            f"{self.bad:g} times {bad} bad ones; the KTO paper keeps that from 1 to 4/3, lest the rarer kind goes "
+            f"unheard: as with algorithm.good={1.15 * pushes / good:.2g}"
+        )
 
     def reduction(self, mask: Bool[Tensor, "B T"], group: Int[Tensor, " B"]) -> Float[Tensor, "B T"]:
         """Returns m/B [B, T]."""

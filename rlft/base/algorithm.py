@@ -55,6 +55,11 @@ class Algorithm(ABC):
         where there is no such field or it means something else, as DPO's does."""
         return None
 
+    def advice(self, good: int, bad: int) -> str | None:
+        """Returns what is to be said, as a run begins, of data in which so many completions are good and bad; None if
+        nothing."""
+        return None
+
     @abstractmethod
     def reduction(self, mask: Tensor, group: Tensor) -> Tensor:
         """Returns the weight [B, T] of every token, from the trained mask [B, T] and group index [B] of one whole

@@ -99,6 +99,7 @@ class DataSource(ABC):
             included, and tokens of the prompts they were sampled from, each prompt once per draw.
         kept_share: how much of what was sampled once is kept to train on.
         spared_seconds: what reading them from a cache spared; a run is billed it, so that it costs what it would alone.
+        labels: how many recorded completions are good and how many bad, each for itself; None where none is labelled.
     """
 
     on_policy: ClassVar[bool] = False
@@ -106,6 +107,7 @@ class DataSource(ABC):
     prefilled_tokens: int = 0
     kept_share: float = 1.0
     spared_seconds: float = 0.0
+    labels: tuple[int, int] | None = None
 
     @property
     @abstractmethod

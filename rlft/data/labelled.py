@@ -44,4 +44,5 @@ class Labelled(Judged):
             )
         self._say_dropped(long)
         good = sum(group.query.metadata["label"] for group in self._groups)
-        context.say(f"data: {good} good and {len(self._groups) - good} bad completions")
+        self.labels = good, len(self._groups) - good
+        context.say("data: {} good and {} bad completions".format(*self.labels))

@@ -224,6 +224,8 @@ def set_up(
     began = time.perf_counter()
     plan.source.bind(context)
     session.data_seconds = time.perf_counter() - began
+    if plan.source.labels and (advice := plan.algorithm.advice(*plan.source.labels)):
+        say(advice)
     return session
 
 

@@ -107,3 +107,15 @@ def test_kto_against_the_point_that_the_batch_gives() -> None:
     near(coefficient(method, below, logp)[:1], [3 * gate(2 * 0.75)] * 2)
     weights = method.reduction(three.mask, three.group)
     near(weights, [1 / 3, 1 / 3], [1 / 3, 0], [1 / 3, 0])
+
+
+def test_kto_says_when_the_rarer_kind_would_go_unheard() -> None:
+    """λ_good·n_good is to be 1 to 4/3 of λ_bad·n_bad; what is proposed is."""
+    assert KTO(0.1).advice(60, 50) is KTO(0.1, good=2.0).advice(5, 8) is None
+    assert KTO(0.1).advice(0, 8) is KTO(0.1).advice(8, 0) is KTO(0.1, bad=0.0).advice(1, 8) is None
+    for good, bad in ((9, 91), (91, 9), (49, 50), (68, 50)):
+        said = KTO(0.1, bad=2.0).advice(good, bad)
+        assert said is not None and f"{good} good completions is " in said
+        proposed = float(said.rpartition("algorithm.good=")[2])
+        assert KTO(0.1, good=proposed, bad=2.0).advice(good, bad) is None, (good, bad, said)
+    assert "is 0.099 of algorithm.bad=1 times 91 bad ones" in (KTO(0.1).advice(9, 91) or "")

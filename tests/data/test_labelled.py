@@ -36,7 +36,7 @@ def test_every_completion_has_its_label(tmp_path: Path, context: Any, said: list
     assert labels(source, 3) == [
         ("What is 2 + 2?", "4", 1.0), ("What is 2 + 2?", "5", 0.0), ("What is 3 + 3?", "6", 1.0)
     ]  # fmt: skip
-    assert "data: 2 good and 1 bad completions" in said
+    assert "data: 2 good and 1 bad completions" in said and source.labels == (2, 1)
     assert all(len(group.completions) == 1 for group in source.next(3))
     assert not Label().judges
 
