@@ -36,3 +36,12 @@ def test_the_measured_rows_are_of_recipes_that_there_are() -> None:
     rows = re.findall(r"^\| `(\w+)` \| [\d.]+% / [\d.]+% \| [\d.]+% \|", README, re.MULTILINE)
     there = {file.stem for file in (ROOT / "recipes" / "recipe").glob("*_math.yaml")}
     assert {f"{method}_math" for method in ("sft", "rft", "online_rft", "dpo", "ppo", "grpo")} <= set(rows) <= there
+
+
+def test_every_method_on_the_embedded_model_is_on_the_page_of_the_shelf() -> None:
+    text = (ROOT / "docs" / "shelf.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| [\d.]+%(?: / [\d.]+%)? \| [\d.]+%", text, re.MULTILINE)
+    there = {file.stem for file in (ROOT / "recipes" / "recipe").glob("*_math*.yaml")}
+    assert len(rows) == len(set(rows)) > 20 and set(rows) <= there
+    for name in there:
+        assert f"`{name}`" in text, name
