@@ -22,7 +22,7 @@ class KTO(Algorithm):
     Attributes:
         beta: β, how fast value saturates; above 0.
         good, bad: λ of either kind, for data in which one is rarer: the paper keeps good·n_good between 1 and 4/3 of
-            bad·n_bad (section 4.2).
+            bad·n_bad.
 
     >>> from rlft.testing import make_batch
     >>> batch = make_batch(queries=2, samples=1, length=1, holes=False, rewards=torch.tensor([1.0, 0.0]))

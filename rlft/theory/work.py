@@ -97,7 +97,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
     sampled, samples, rows, kept = _portions(source)
     limit = int(getattr(source, "max_completion_tokens", trainer.eval_long_tokens))
     between = trainer.steps // trainer.eval_every if trainer.eval_every else 0
-    answers = (max(limit, trainer.eval_long_tokens), *[limit] * (between + 1)) if trainer.eval_size else ()
+    examined = between + 1 if trainer.eval_size else 0  # from the first step on
     scores = plan.algorithm.trains == "scores"
     needs = plan.algorithm.needs | ({"old"} if trainer.epochs * trainer.mini_batches > 1 else set[str]())
     teacher, own = read_teacher(plan.teacher, plan.model) if "teacher" in needs else (None, 0)
@@ -119,7 +119,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         max_prompt=int(getattr(source, "max_prompt_tokens", limit)),
         max_completion=limit,
         questions=trainer.eval_size,
-        evaluations=() if scores else answers,
+        evaluations=(max(limit, trainer.eval_long_tokens), *[limit] * examined) if examined and not scores else (),
         judges=tuple(reward_shape(path) for path in _reward_models(plan.reward)),
         processes=trainer.processes,
         most=_most(source) if isinstance(source, Offline) else 0,
@@ -130,7 +130,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
         teacher=teacher,
         teacher_weights=own,
         trains=plan.algorithm.trains,
-        rankings=max(0, len(answers) - 1) if scores else 0,  # before training all scores are 0
+        rankings=examined if scores else 0,
     )
 
 
