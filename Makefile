@@ -15,7 +15,7 @@ demo: .venv/.demo ## Install what the demo needs and train the embedded model wi
 	$(BIN)/rlft train recipe=grpo_math
 
 test: .venv/.dev ## Run all tests and doctests, with the coverage of algorithms and ops
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --doctest-modules \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --durations=25 --doctest-modules \
 		--cov=rlft.algorithms --cov=rlft.ops --cov-report=term-missing:skip-covered --cov-fail-under=100 rlft tests
 
 check: format-check lint types imports test ## Run format, lint, type and import checks, then the tests

@@ -25,6 +25,7 @@ class Learner:
         tokens: positions that go through the model at once. max_atoms: atoms likewise, None for no bound.
         dropout: whether the adapter's dropout is on while the policy learns (never while it is sampled or compared).
         correction: what weighs tokens that another engine drew; None where the policy drew them itself.
+        on_policy: whether the completions are π_θ's own, so that their means are estimates of it.
         diagnostics: follows the gradients. kl_control: adapts the algorithm's β after each batch; None leaves it.
     """
 
@@ -42,6 +43,7 @@ class Learner:
     dropout: bool = False
     correction: Mismatch | None = None
     max_atoms: int | None = None
+    on_policy: bool = True
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     kl_control: KLControl | None = None
 
@@ -54,7 +56,7 @@ class Learner:
 
     def update(self, batch: Batch, step: int, frozen: bool = False) -> dict[str, float | None]:
         """Goes over an annotated batch; returns its metrics. With `frozen` only the roles learn."""
-        tally = Tally(self.algorithm.clip_range)
+        tally = Tally(self.algorithm.clip_range, self.on_policy)
         torch.manual_seed(derive_seed(self.seed, "dropout", step, self.processes.rank))
         norms: list[float] = []
         learnt: dict[str, float | None] = {}

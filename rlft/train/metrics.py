@@ -15,6 +15,7 @@ KEYS = (
     "reward/std",
     "reward/share_right",
     "kl",
+    "log_ratio",
     "kl_teacher",
     "entropy",
     "ratio/clip_low",
@@ -64,18 +65,23 @@ LARGEST = 300.0  # nats, of a completion's log-ratio: its square stays a number
 
 
 class Tally:
-    """Adds up, over the micro-batches of all processes, what the coefficient did to the trained tokens."""
+    """Adds up, over the micro-batches of all processes, what the coefficient did to the trained tokens.
+
+    Attributes:
+        clip_range: outside which ratios count as clipped; None for a method that clips none.
+        on_policy: whether the completions are π_θ's. Means over those that are not estimate no KL.
+    """
 
     NAMES = (
-        *("tokens", "run", "abs", "positive", "negative", "entropy", "kl", "kl_teacher", "low", "high", "gap"),
-        *("mismatch", "cut", "rows", "rho", "rho_squared"),
+        *("tokens", "run", "abs", "positive", "negative", "entropy", "kl", "log_ratio", "kl_teacher", "low", "high"),
+        *("gap", "mismatch", "cut", "rows", "rho", "rho_squared"),
     )
 
-    def __init__(self, clip_range: tuple[float, float] | None):
-        self.clip_range = clip_range
+    def __init__(self, clip_range: tuple[float, float] | None, on_policy: bool = True):
+        self.clip_range, self.on_policy = clip_range, on_policy
         self.sums = torch.zeros(len(self.NAMES), dtype=torch.float64)
         self.ratio_min, self.ratio_max = float("inf"), float("-inf")
-        self.has_kl = self.has_teacher = self.has_gap = self.has_mismatch = False
+        self.has_reference = self.has_teacher = self.has_gap = self.has_mismatch = False
 
     def add(
         self, micro: Batch, logp: Tensor, entropy: Tensor, gc: Tensor, mismatch: tuple[Tensor, Tensor] | None = None
@@ -92,9 +98,10 @@ class Tally:
         values["negative"] = float((used < 0).sum())
         values["entropy"] = float(entropy[mask].sum())
         if micro.logp_ref is not None:
-            self.has_kl = True
+            self.has_reference = True
             log_ratio = (micro.logp_ref - logp)[mask]
             values["kl"] = float((log_ratio.exp() - log_ratio - 1).sum())
+            values["log_ratio"] = -float(log_ratio.sum())
         if micro.logp_teacher is not None:
             self.has_teacher = True
             values["kl_teacher"] = float((logp - micro.logp_teacher)[mask].sum())
@@ -123,7 +130,8 @@ class Tally:
 
     def metrics(self, processes: Processes) -> dict[str, float | None]:
         """Returns the means: of the coefficient over all trained tokens, of all else over those that were run. The KL
-        is the k3 estimate, π_θ‖π_ref, that to a teacher the mean log-ratio (k1), both nats a token. `ess` is Kish's
+        is the k3 estimate, π_θ‖π_ref, that to a teacher the mean log-ratio (k1), both nats a token; where the
+        completions are not π_θ's, the mean of log(π_θ/π_ref) stands in the place of the former. `ess` is Kish's
         effective sample size (Σρ)²/Σρ² of the completions' own weights ρ = π_θ/π_old, over how many there are: 1 where
         samples are π_θ's."""
         processes.add([self.sums])
@@ -138,7 +146,8 @@ class Tally:
             "gc/share_negative": total["negative"] / n,
             "gc/share_zero": 1 - (total["positive"] + total["negative"]) / n,
             "entropy": total["entropy"] / run if total["run"] else None,
-            "kl": total["kl"] / run if self.has_kl else None,
+            "kl": total["kl"] / run if self.has_reference and self.on_policy else None,
+            "log_ratio": total["log_ratio"] / run if self.has_reference and not self.on_policy else None,
             "kl_teacher": total["kl_teacher"] / run if self.has_teacher else None,
             "sampler_gap": total["gap"] / run if self.has_gap else None,
             "mismatch/mean": total["mismatch"] / run if self.has_mismatch else None,

@@ -55,6 +55,7 @@ CELLS: tuple[tuple[str, tuple[str, ...], Callable[[Metrics], str]], ...] = (
     ("reward", ("reward/mean",), _reward),
     ("accuracy", ("eval/accuracy",), lambda m: _percent(m["eval/accuracy"])),
     ("KL", ("kl",), lambda m: f"{_number(m['kl'])} nats"),
+    ("log π/π_ref", ("log_ratio",), lambda m: f"{_number(m['log_ratio'])} nats"),
     ("KL to the teacher", ("kl_teacher",), lambda m: f"{_number(m['kl_teacher'])} nats"),
     ("entropy", ("entropy",), lambda m: f"{_number(m['entropy'])} nats"),
     (

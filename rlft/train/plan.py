@@ -82,6 +82,11 @@ class Plan:
                 f"trainer.kl_target={self.trainer.kl_target}: algorithm {self.method} {why}; type "
                 f"trainer.kl_target=null, or {other}"
             )
+        if self.trainer.kl_target is not None and not self.source.on_policy:
+            raise UserError(
+                f"trainer.kl_target={self.trainer.kl_target}: a KL is measured on samples of the policy, and this data "
+                "source draws none; type trainer.kl_target=null, or data=online"
+            )
 
     def _check_evaluations(self) -> None:
         trainer = self.trainer

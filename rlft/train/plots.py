@@ -38,6 +38,7 @@ CHARTS = (
     Chart("Reward", "reward per completion", (("reward/mean", "mean, band ±1 std"),), band="reward/std"),
     Chart("Held-out accuracy", "share of questions", (("eval/accuracy", "accuracy"),), share=True),
     Chart("KL to the reference", "nats per token", (("kl", "KL"),)),
+    Chart("Away from the reference, on data of others", "nats per token", (("log_ratio", "mean log π_θ/π_ref"),)),
     Chart("KL to the teacher", "nats per token", (("kl_teacher", "mean log-ratio"),)),
     Chart("Entropy", "nats per token", (("entropy", "entropy"),)),
     Chart("Completion length", "tokens", (("completion_length/mean", "mean length"),)),

@@ -206,6 +206,7 @@ def set_up(
         max_norm=trainer.max_grad_norm,
         dropout=has_dropout(loaded.model),
         correction=correction,
+        on_policy=plan.source.on_policy,
         kl_control=None if trainer.kl_target is None else KLControl(trainer.kl_target, trainer.kl_horizon),
     )
     context = Context(

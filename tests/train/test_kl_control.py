@@ -77,6 +77,11 @@ def test_a_resumed_run_goes_on_with_its_beta(tiny_dir: Path, tmp_path: Path) -> 
         ("dpo", [], r"trainer.kl_target=0.1: algorithm dpo has no beta that weighs a KL.*type trainer.kl_target=null"),
         ("sft", [], r"algorithm sft has no beta that weighs a KL to π_ref.*algorithm=grpo"),
         ("grpo", ["algorithm.beta=0"], r"algorithm grpo has a beta of 0.*type .*algorithm.beta=0.04, to start from"),
+        (
+            "grpo",
+            ["data=offline"],
+            r"a KL is measured on samples of the policy.*type trainer.kl_target=null, or data=onl",
+        ),
     ],
 )
 def test_an_algorithm_without_such_a_beta_is_refused(
@@ -108,3 +113,9 @@ def test_the_weights_of_completions_say_how_many_count() -> None:
     assert metrics["ess"] == pytest.approx(49 / 21 / 3)
     on_policy = make_learner(Case(GRPO), Split(), 1)
     assert on_policy.update(on_policy.annotate(batch), 0)["ess"] == 1
+
+
+def test_a_run_on_pairs_logs_its_log_ratio_and_no_kl(tiny_dir: Path, tmp_path: Path) -> None:
+    run(make_plan(tiny_dir, tmp_path, "dpo", "trainer.steps=2"))
+    for record in lines(tmp_path / "metrics.jsonl"):
+        assert record["kl"] is None and 1e-6 < abs(record["log_ratio"]) < 1

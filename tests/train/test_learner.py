@@ -76,7 +76,18 @@ def test_the_metrics_are_those_of_the_tokens() -> None:
         "ratio/min": ratio.min(), "ratio/max": ratio.max(),
     }  # fmt: skip
     assert {name: metrics[name] for name in expected} == {n: pytest.approx(float(v)) for n, v in expected.items()}
-    assert metrics["ratio/clip_low"] and metrics["ratio/clip_high"] and metrics["sampler_gap"] is None
+    assert metrics["ratio/clip_low"] and metrics["ratio/clip_high"]
+    assert metrics["sampler_gap"] is None and metrics["log_ratio"] is None
+
+
+def test_of_completions_that_are_not_its_own_the_log_ratio_to_the_reference_is_measured_and_no_kl() -> None:
+    learner = replace(make_learner(GRPO, Split(tokens=20), 1), on_policy=False)
+    batch = learner.annotate(make(GRPO))
+    assert batch.logp_ref is not None
+    expected = float((learner.policy(batch)[0].detach() - batch.logp_ref)[batch.mask].mean())
+    metrics = learner.update(batch, 0)
+    assert metrics["log_ratio"] == pytest.approx(expected) and abs(expected) > 0.01
+    assert metrics["kl"] is None
 
 
 def test_the_kl_to_a_teacher_is_the_mean_log_ratio() -> None:

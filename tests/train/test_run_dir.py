@@ -25,6 +25,7 @@ LOOKED_AT = {
     "completion_length/right", "completion_length/wrong", "sampler_gap", "learning_rate", "reward/errors",
     "mismatch/mean", "mismatch/cut_share", "grad_cosine", "grad_snr", "grad_signal", "grad_noise_floor",
     "noise_floor_since", "ess", "acceptance", "kl/beta", "kl_teacher", "reward/share_right",
+    "log_ratio",
 }  # fmt: skip
 EVAL = ["n", "accuracy_before", "accuracy_before_long", "accuracy_after", "difference", "interval"]
 TOTALS = [
