@@ -28,6 +28,17 @@ def step(number: int, **values: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def billed(path: Path, steps: list[dict[str, Any]], evaluated: dict[str, Any] | None = None, **totals: Any) -> Path:
+    """Writes as much of a run as `rlft cost` reads; what is not given is 1."""
+    keys = ("time/step_s", "time/rollout_s", "completion_length/mean", "completion_length/max", "reward/mean")
+    rest = dict.fromkeys((*keys, "gc/share_zero", "group/all_right", "group/all_wrong"), 1)
+    jsonl(path / "metrics.jsonl", [rest | one for one in steps])
+    counted = dict.fromkeys(("reward_calls", "flops", "seconds", "generated_tokens"), 1) | totals
+    summary = {"totals": counted, "peak_memory_bytes": 1} | ({"eval": evaluated} if evaluated else {})
+    (path / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    return path
+
+
 def written(
     path: Path, right: int, *, method: str = "grpo", seed: int = 0, steps: int = 4, questions: int = 20,
     text: str = EVIL, config: str = "", **totals: Any,

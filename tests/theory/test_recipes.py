@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from runs import make_plan
 from tiny import tiny_model_dir
+from written import billed
 
 from rlft.base import UserError
 from rlft.models.config import ModelConfig, TeacherConfig
@@ -95,13 +96,8 @@ def test_a_model_that_scores_ranks_where_others_answer(tmp_path: Path) -> None:
     known = read_lengths(plan_of(*words), str(tiny_model_dir(tmp_path / "model")))
     assert (known.questions, known.candidates) == (2, 4)  # of one there is no wrong answer
     assert bounds(read_work(plan_of(*words), 100), known)[1].candidates == 4
-    asked = {"totals": {"reward_calls": 1, "flops": 1, "seconds": 1, "generated_tokens": 0}, "peak_memory_bytes": 1}
-    asked |= {"eval": {"n": 7, "questions": 2}}
-    keys = ("time/step_s", "time/rollout_s", "completion_length/mean", "reward/mean", "group/all_right")
-    line = dict.fromkeys((*keys, "group/all_wrong", "gc/share_zero"), 1)
-    (tmp_path / "summary.json").write_text(json.dumps(asked), encoding="utf-8")
-    (tmp_path / "metrics.jsonl").write_text(json.dumps(line), encoding="utf-8")
-    assert read_run(tmp_path, read_work(plan_of(*words), 100), 0).questions == 2
+    run_dir = billed(tmp_path, [{}], {"n": 7, "questions": 2}, generated_tokens=0)
+    assert read_run(run_dir, read_work(plan_of(*words), 100), 0).questions == 2
 
 
 def test_a_model_s_sizes_are_those_it_has_when_loaded(tmp_path: Path) -> None:
@@ -197,14 +193,9 @@ def test_what_a_run_tells_of_the_rows_that_differ(
 ) -> None:
     """Another run may meet more of them; runs of older versions did not remember."""
     rows = {} if scored is None else {"reference_rows": scored}
-    totals = {"reward_calls": 24, "flops": 1, "seconds": 1, "generated_tokens": 1, **rows}
-    (tmp_path / "summary.json").write_text(json.dumps({"totals": totals, "peak_memory_bytes": 1}), encoding="utf-8")
-    keys = ("time/step_s", "time/rollout_s", "completion_length/mean", "reward/mean", "group/all_right")
-    line = dict.fromkeys((*keys, "group/all_wrong"), 1)
-    lines = [json.dumps(line | {"gc/share_zero": zero}) for zero in (0.9, 0.25, 0.5)]
-    (tmp_path / "metrics.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    run_dir = billed(tmp_path, [{"gc/share_zero": zero} for zero in (0.9, 0.25, 0.5)], reward_calls=24, **rows)
     work = read_work(plan_of("recipe=dpo_math"), 100)
-    found = read_run(tmp_path, work, 256).onto(bounds(work, Known()), same)
+    found = read_run(run_dir, work, 256).onto(bounds(work, Known()), same)
     assert tuple(bound.distinct for bound in found) == expected
     assert {bound.busiest for bound in found} == {0.75 if same else None}
 

@@ -1,11 +1,11 @@
 """Metrics and samples are of the rewards as they were judged; what ranks or scales them is the algorithm's affair."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from runs import lines, make_plan, run, samples
+from written import billed
 
 from rlft.recipe import build, compose
 from rlft.theory.measured import read_run
@@ -42,10 +42,5 @@ def test_ranks_do_not_change_what_is_right(pattern: str, tiny_dir: Path, tmp_pat
 def test_a_runs_acceptance_is_its_share_of_right_completions(
     steps: list[dict[str, float]], acceptance: float, tmp_path: Path
 ) -> None:
-    totals = {"reward_calls": 24, "flops": 1, "seconds": 1, "generated_tokens": 1}
-    (tmp_path / "summary.json").write_text(json.dumps({"totals": totals, "peak_memory_bytes": 1}), encoding="utf-8")
-    keys = ("time/step_s", "time/rollout_s", "completion_length/mean", "completion_length/max", "gc/share_zero")
-    rest = dict.fromkeys((*keys, "group/all_right", "group/all_wrong"), 1)
-    (tmp_path / "metrics.jsonl").write_text("\n".join(json.dumps(rest | step) for step in steps), encoding="utf-8")
     plan = build(compose(["recipe=topr_math"]).config, tmp_path)
-    assert read_run(tmp_path, read_work(plan, 100), 0).acceptance == acceptance
+    assert read_run(billed(tmp_path, steps), read_work(plan, 100), 0).acceptance == acceptance
