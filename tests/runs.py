@@ -28,6 +28,7 @@ RECIPES = {
     "rft": ["recipe=rft_math", *REWARD, *MANY, "data.pool=8", "trainer.schedule=cosine", "trainer.warmup_steps=1"],
     "dpo": ["recipe=dpo_math", *REWARD, *MANY, "data.pool=8", "trainer.epochs=2"],
     "reward_model": ["recipe=reward_model_math", *REWARD, *MANY, "data.pool=8"],
+    "token_scores": ["recipe=reward_model_math", *REWARD, *MANY, "data.pool=8", "algorithm.averaged=true"],
     "distill": ["recipe=distill_math", *REWARD, *MANY, *PASSES, "algorithm.off_policy=true"],
     "sft": ["recipe=sft_math"],
 }

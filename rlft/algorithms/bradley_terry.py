@@ -19,11 +19,15 @@ class BradleyTerry(Preference):
     probability of the preference (Bradley and Terry, Biometrika 39:324-345, 1952; as the loss of a reward model in
     Ouyang et al., arXiv 2203.02155, Eq. 1).
 
+    With `averaged` each token has a score, and s is their mean: GC = ±σ(-h)/|o|. Verifiers of mathematics
+    that judge at every token came out better than those that judge once, at the end (Cobbe et al., arXiv 2110.14168).
+
     Only differences count, so that scores may drift together; with `centring` c the objective has -c(s(o⁺) + s(o⁻))²
     beside it, which holds their middle near 0 (Eisenstein et al., arXiv 2312.09244).
 
     Attributes:
         centring: c, at least 0.
+        averaged: whether s is the mean of a score of each token, instead of one score at the last.
 
     >>> import torch
     >>> from rlft.testing import make_batch
@@ -34,13 +38,18 @@ class BradleyTerry(Preference):
             [ 0.0000, -0.5000]], dtype=torch.float64)
     """
 
-    trains: ClassVar[Trained] = "scores"
     relative: ClassVar[bool] = False
 
     centring: float = 0.0
+    averaged: bool = False
 
     def __post_init__(self) -> None:
         check_number("centring", self.centring, 0)
+
+    @property
+    def trains(self) -> Trained:
+        """See Algorithm."""
+        return "token_scores" if self.averaged else "scores"
 
     @property
     def slope_formula(self) -> str:
@@ -51,7 +60,10 @@ class BradleyTerry(Preference):
     def formula(self) -> str:
         """See Algorithm."""
         centred = " - 2c(s(o⁺) + s(o⁻))" if self.centring else ""
-        return f"GC = ±{self.slope_formula}{centred}, w = last token/#pairs, h = s(o⁺) - s(o⁻), s in the place of log π"
+        over = "/|o|, w = m/#pairs, h = mean s(o⁺) - mean s(o⁻)"
+        over = over if self.averaged else ", w = last token/#pairs, h = s(o⁺) - s(o⁻)"
+        slope = f"({self.slope_formula}{centred})" if self.averaged and centred else f"{self.slope_formula}{centred}"
+        return f"GC = ±{slope}{over}, s in the place of log π"
 
     def value(self, margin: Margin) -> Margin:
         """Returns log σ(h)."""
@@ -62,20 +74,22 @@ class BradleyTerry(Preference):
         return sigmoid(-margin)
 
     def reduction(self, mask: Bool[Tensor, "B T"], group: Int[Tensor, " B"]) -> Float[Tensor, "B T"]:
-        """Returns 1/#pairs at each row's last trained token."""
-        return Preference.reduction(self, ops.last(mask), group)
+        """Returns 1/#pairs at each row's last trained token, or with `averaged` at all of them."""
+        return Preference.reduction(self, mask if self.averaged else ops.last(mask), group)
 
     def prepare(self, batch: Batch) -> Batch:
-        """Leaves each row its last trained token, and fills `advantage` with ±1 there."""
-        return Preference.prepare(self, batch.replace(mask=ops.last(batch.mask)))
+        """Leaves each row its last trained token, or with `averaged` all, and fills `advantage` with ±1 there."""
+        return Preference.prepare(self, batch if self.averaged else batch.replace(mask=ops.last(batch.mask)))
 
     def terms(self, batch: Batch, logp: Float[Tensor, "B T"]) -> dict[str, Tensor]:
         """See Algorithm: ±σ(-h), and -2c(s(o⁺) + s(o⁻)), given scores in the place of log π."""
         terms = Preference.terms(self, batch, logp)
         if self.centring:
-            middle = ops.group_sum(ops.row_sum(logp, batch.mask), batch.group)[:, None]
+            # Of one score a row the mean is that score.
+            middle = ops.group_sum(ops.row_mean(logp, batch.mask), batch.group)[:, None]
             sign = annotated(batch.advantage, "advantage").to(logp.dtype)
-            terms["-2c(s(o⁺) + s(o⁻))"] = -2 * self.centring * sign.abs() * middle
+            each = sign.abs() / ops.lengths(batch.mask).to(logp.dtype)[:, None]
+            terms["-2c(s(o⁺) + s(o⁻))"] = -2 * self.centring * each * middle
         return terms
 
     def objective(self, batch: Batch, logp: Float[Tensor, "B T"]) -> Float[Tensor, ""]:

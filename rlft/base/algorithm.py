@@ -9,8 +9,9 @@ from torch import Tensor
 from rlft.base.batch import Batch
 
 Atom = Literal["completion", "group"]
-Trained = Literal["log_probs", "scores"]
-"""What stands where the loop has log π: the policy's, token by token, or a reward model's score of a completion."""
+Trained = Literal["log_probs", "scores", "token_scores"]
+"""What stands where the loop has log π: the policy's, token by token, or a reward model's score of a completion, which
+stands at its last token, or a score of each token, whose mean is the completion's."""
 READ_REFERENCE = frozenset({"reference", "kl_full", "mismatched"})
 """Those of `Algorithm.needs` for which π_ref is run."""
 
@@ -24,13 +25,16 @@ class Algorithm(ABC):
 
     Attributes:
         atom: what is never split over mini- or micro-batches: single completions, or whole groups.
-        trains: what it is a coefficient of, and so which module the run makes of the model.
         group_size: completions that every query must have, e.g. 2 for pairs; None takes any.
     """
 
     atom: ClassVar[Atom] = "completion"
-    trains: ClassVar[Trained] = "log_probs"
     group_size: int | None = None
+
+    @property
+    def trains(self) -> Trained:
+        """What it is a coefficient of, and so which module the run makes of the model."""
+        return "log_probs"
 
     @property
     def needs(self) -> frozenset[str]:

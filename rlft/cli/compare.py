@@ -113,7 +113,7 @@ def _run_recipes(arguments: Arguments, asked: Asked) -> Ran:
         ]
 
     planned = jobs_of({})
-    if scorers := [_name(job) for job in planned if job.trains == "scores"]:
+    if scorers := [_name(job) for job in planned if job.trains != "log_probs"]:
         raise UserError(
             f"{', '.join(dict.fromkeys(scorers))}: what scores completions answers no questions, and has no accuracy "
             "to compare; leave it out, and compare policies that are trained with it (reward.path=RUN_DIR/adapter)"

@@ -10,15 +10,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from rlft import ops
-from rlft.base import Batch
+from rlft.base import Batch, Trained
 from rlft.models.adapter import has_adapter
 from rlft.models.chat import ChatTemplate
-from rlft.models.load import POLICY
+from rlft.models.load import POLICY, Loaded
 from rlft.models.policy import Policy
 
 WEIGHTS = "adapter_model.safetensors"
-HEAD = "base_model.model.score.weight"
-"""What PEFT calls the head of a sequence classifier in an adapter's file."""
+PREFIX = "base_model.model."
+"""What PEFT puts before the names that a classifier's weights have, in an adapter's file."""
 
 
 class Scorer(Policy):
@@ -30,7 +30,10 @@ class Scorer(Policy):
     Attributes:
         head: [1, D], without a bias, since scores are only compared.
         closing: the tokens between a completion's text and the scored state, end of turn first.
+        auto, task: the classifier it is saved as, by transformers' class and PEFT's task.
     """
+
+    auto, task = "AutoModelForSequenceClassification", "SEQ_CLS"
 
     def __init__(self, model: Any, chat: ChatTemplate, say: Callable[[str], None]):
         super().__init__(model, say)
@@ -53,23 +56,85 @@ class Scorer(Policy):
         return torch.where(ops.last(batch.mask), score[:, None], blank), blank
 
     def save_pretrained(self, folder: Path) -> None:
-        """Writes a sequence classifier of one label: PEFT's adapter for one, or the whole model where all weights are
+        """Writes a classifier of one label: PEFT's adapter for one, or the whole model where all weights are
         trained."""
         if not has_adapter(self.model):
-            classifier(self).save_pretrained(folder)
+            self.classifier().save_pretrained(folder)
             return
         super().save_pretrained(folder)
-        save_file({**load_file(folder / WEIGHTS), HEAD: self.head.weight.detach().cpu()}, folder / WEIGHTS)
+        head = {f"{PREFIX}{name}": tensor for name, tensor in self.head_tensors().items()}
+        save_file({**load_file(folder / WEIGHTS), **head}, folder / WEIGHTS)
         settings = copy.deepcopy(self.model.peft_config[POLICY])
-        settings.task_type, settings.modules_to_save, settings.inference_mode = "SEQ_CLS", ["score"], True
+        settings.task_type, settings.modules_to_save, settings.inference_mode = self.task, ["score"], True
         settings.save_pretrained(str(folder))
+
+    def head_tensors(self) -> dict[str, Tensor]:
+        """Returns the head's weights by the names that transformers' classifier has for them."""
+        return {"score.weight": self.head.weight.detach().cpu()}
+
+    def classifier(self) -> Any:
+        """Returns the model as transformers' classifier, its weights copied."""
+        import transformers
+
+        config = copy.deepcopy(self.base.config)
+        config.num_labels = 1
+        model = getattr(transformers, self.auto).from_config(config, dtype=self.base.dtype)
+        model.base_model.load_state_dict(self.decoder.state_dict())
+        tensors = {name: tensor.to(self.base.dtype) for name, tensor in self.head_tensors().items()}
+        model.load_state_dict(tensors, strict=False)
+        return model
 
     def take(self, tensors: dict[str, Tensor]) -> None:
         """See Policy."""
-        name = HEAD if HEAD in tensors else "score.weight"
+        heads = {
+            name.removeprefix(PREFIX): name for name in tensors if name.removeprefix(PREFIX) in self.head_tensors()
+        }
         with torch.no_grad():
-            self.head.weight.copy_(tensors[name])
-        super().take({key: tensor for key, tensor in tensors.items() if key != name})
+            self.head.weight.copy_(tensors[heads["score.weight"]])
+        super().take({key: tensor for key, tensor in tensors.items() if key not in heads.values()})
+
+
+class TokenScorer(Scorer):
+    """A score of each token: a linear head on the state in which the model has read it. The completion's is their mean.
+
+    That is what transformers' token classifiers give each token, with a bias of 0.
+    """
+
+    auto, task = "AutoModelForTokenClassification", "TOKEN_CLS"
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Returns the score of each trained token and 0 elsewhere [B, T], and an entropy of 0 [B, T]."""
+        batch = batch.to(self.device)
+        state = self.hidden(read(batch))
+        blank = torch.zeros(batch.mask.shape, dtype=self.head.weight.dtype, device=state.device)
+        score = self.head(state.to(self.head.weight.dtype))[:, 0]
+        return blank.masked_scatter(batch.mask, score), blank
+
+    def head_tensors(self) -> dict[str, Tensor]:
+        """See Scorer."""
+        tensors = super().head_tensors()
+        return {**tensors, "score.bias": torch.zeros_like(tensors["score.weight"][:, 0])}
+
+
+def read(batch: Batch) -> Batch:
+    """Returns a batch in which the token behind each trained one is trained, so that the state before that has read it.
+
+    >>> from rlft.testing import make_batch
+    >>> batch = make_batch(queries=1, samples=1, length=2, holes=False)
+    >>> read(batch).mask, read(batch).completion_ids.shape
+    (tensor([[False,  True,  True]]), torch.Size([1, 3]))
+    """
+    none = torch.zeros(len(batch), 1, dtype=torch.long, device=batch.mask.device)
+    return Batch(
+        prompt_ids=batch.prompt_ids,
+        prompt_mask=batch.prompt_mask,
+        completion_ids=torch.cat([batch.completion_ids, none], 1),
+        attention=torch.cat([none == 0, batch.attention], 1),
+        mask=torch.cat([none > 0, batch.mask], 1),
+        group=batch.group,
+        finished=batch.finished,
+        reward=batch.reward,
+    )
 
 
 def closed(batch: Batch, closing: list[int]) -> Batch:
@@ -104,18 +169,6 @@ def closed(batch: Batch, closing: list[int]) -> Batch:
     )
 
 
-def classifier(scorer: Scorer) -> Any:
-    """Returns the model as transformers' sequence classifier, its weights copied."""
-    from transformers import AutoModelForSequenceClassification
-
-    config = copy.deepcopy(scorer.base.config)
-    config.num_labels = 1
-    model = AutoModelForSequenceClassification.from_config(config, dtype=scorer.base.dtype)
-    model.base_model.load_state_dict(scorer.decoder.state_dict())
-    model.score.weight.data = scorer.head.weight.detach().to(scorer.base.dtype).clone()
-    return model
-
-
 def _closing(chat: ChatTemplate, config: Any) -> list[int]:
     """Returns the end of turn and what the template writes behind it, less what a classifier takes for padding."""
     tokenizer = chat.tokenizer
@@ -125,3 +178,11 @@ def _closing(chat: ChatTemplate, config: Any) -> list[int]:
     while tokens and tokens[-1] == padding:
         tokens = tokens[:-1]
     return tokens
+
+
+MODULES: dict[Trained, Callable[[Loaded, Callable[[str], None]], Policy]] = {
+    "log_probs": lambda loaded, say: Policy(loaded.model, say),
+    "scores": lambda loaded, say: Scorer(loaded.model, loaded.chat, say),
+    "token_scores": lambda loaded, say: TokenScorer(loaded.model, loaded.chat, say),
+}
+"""What a run makes of its model, by what the algorithm trains."""

@@ -13,13 +13,14 @@ class ClassifierAdapter:
     """What is to be known of a PEFT adapter before its base model is loaded.
 
     Attributes:
-        path: its folder. base: the folder or hub id of the base model.
+        path: its folder. base: the folder or hub id of the base model. task: PEFT's name of what the model is for.
         labels: that its head has, 0 without one. dtype: that it was trained in.
         modules: the weights that stand in it whole, by the names that the model has for them.
     """
 
     path: str
     base: str
+    task: str | None
     labels: int
     dtype: Any
     modules: frozenset[str]
@@ -48,5 +49,6 @@ def read_adapter(path: str) -> ClassifierAdapter | None:
         names = {name.removeprefix(PREFIX): name for name in file.keys() if "lora_" not in name}  # noqa: SIM118
         heads = [name for name in names if name.endswith("score.weight")]
         labels = file.get_slice(names[heads[0]]).get_shape()[0] if heads else 0
-    base = PeftConfig.from_pretrained(path).base_model_name_or_path
-    return ClassifierAdapter(path, str(base), labels, dtype, frozenset(names))
+    settings = PeftConfig.from_pretrained(path)
+    base, task = str(settings.base_model_name_or_path), settings.task_type
+    return ClassifierAdapter(path, base, task, labels, dtype, frozenset(names))

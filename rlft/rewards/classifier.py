@@ -12,6 +12,8 @@ from torch import Tensor
 from rlft.base import Query, Reading, UserError
 from rlft.rewards.adapter import read_adapter
 
+Over = Literal["sequence", "token"]
+
 
 @dataclass
 class Classifier:
@@ -22,17 +24,18 @@ class Classifier:
         path: a local folder or a hub id; a folder may hold PEFT's adapter for one, which is merged into its base model.
             batch_size: rows run at once.
         device: "auto" takes the accelerator there is; "cpu" does not.
-        over: what is classified. labels: how many labels it may have.
+        over: what may be classified; a folder that does not say is taken for the first. labels: how many labels it may
+            have.
         kind: what it is called in messages, e.g. "reward model".
     """
 
     path: str
     batch_size: int
     device: Literal["auto", "cpu"]
-    over: Literal["sequence", "token"]
+    over: tuple[Over, ...]
     labels: tuple[int, ...]
     kind: str
-    _loaded: tuple[Any, Any] | None = field(default=None, init=False)
+    _loaded: tuple[Any, Any, Over] | None = field(default=None, init=False)
     _read: tuple[int, int, int] = field(default=(0, 0, 0), init=False)
 
     def __post_init__(self) -> None:
@@ -50,7 +53,7 @@ class Classifier:
 
     def render(self, query: Query, text: str) -> str:
         """Returns the conversation, answered by a text, by the classifier's own chat template."""
-        _, tokenizer = self._ready()
+        _, tokenizer, _ = self._ready()
         turns = [*query.messages, {"role": "assistant", "content": text}]
         return tokenizer.apply_chat_template(turns, tokenize=False)
 
@@ -60,7 +63,7 @@ class Classifier:
         Raises:
             UserError: they are more than the model reads.
         """
-        model, tokenizer = self._ready()
+        model, tokenizer, _ = self._ready()
         encoded = tokenizer(rendered, add_special_tokens=False)  # the template has written them
         limit, length = getattr(model.config, "max_position_embeddings", None), len(encoded["input_ids"])
         if limit is not None and length > limit:
@@ -73,9 +76,9 @@ class Classifier:
     @torch.no_grad()
     def logits(self, rows: Sequence[list[int]]) -> list[Tensor]:
         """Returns the logits of each row of tokens, float32 on the CPU: [labels] of a sequence, or [tokens, labels]."""
-        model, tokenizer = self._ready()
+        model, tokenizer, over = self._ready()
         lengths = [len(row) for row in rows]
-        heads = len(rows) if self.over == "sequence" else sum(lengths)
+        heads = len(rows) if over == "sequence" else sum(lengths)
         new = (sum(lengths), sum(n * (n + 1) // 2 for n in lengths), heads)
         self._read = tuple(a + b for a, b in zip(self._read, new, strict=True))  # type: ignore[assignment]
         results: dict[int, Tensor] = {}
@@ -96,17 +99,17 @@ class Classifier:
         """Gives the model's memory back."""
         self._loaded = None
 
-    def _ready(self) -> tuple[Any, Any]:
+    def of_tokens(self) -> bool:
+        """Returns whether it classifies each token."""
+        return self._ready()[2] == "token"
+
+    def _ready(self) -> tuple[Any, Any, Over]:
         self._loaded = self._loaded or self._load()
         return self._loaded
 
-    def _load(self) -> tuple[Any, Any]:
+    def _load(self) -> tuple[Any, Any, Over]:
         import transformers
 
-        auto = {
-            "sequence": transformers.AutoModelForSequenceClassification,
-            "token": transformers.AutoModelForTokenClassification,
-        }[self.over]
         try:
             adapter = read_adapter(self.path)
             source = adapter.base if adapter else self.path
@@ -118,6 +121,12 @@ class Classifier:
             tokenizer = transformers.AutoTokenizer.from_pretrained(self.path, trust_remote_code=False)
             # What an adapter was trained in, or its weights would be rounded as they are merged.
             options = {"dtype": adapter.dtype} if adapter else {}
+            over = _over(adapter.task if adapter else None, config)
+            over = over if over in self.over else self.over[0]
+            auto = {
+                "sequence": transformers.AutoModelForSequenceClassification,
+                "token": transformers.AutoModelForTokenClassification,
+            }[over]
             with _quiet():  # what is missing is said below, and an adapter brings its own head
                 model, report = auto.from_pretrained(
                     source,
@@ -137,14 +146,31 @@ class Classifier:
             raise UserError(f"reward.path={self.path} is no trained {self.kind}: its weights lack {names}")
         if tokenizer.chat_template is None:
             raise UserError(f"reward.path={self.path}: its tokenizer has no chat template")
-        if self.over == "token" and not tokenizer.is_fast:
+        if over == "token" and not tokenizer.is_fast:
             raise UserError(f"reward.path={self.path}: its tokenizer does not say where in a text a token stands")
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         if model.config.pad_token_id is None:
             model.config.pad_token_id = tokenizer.pad_token_id
         accelerator = torch.accelerator.current_accelerator() if self.device == "auto" else None
-        return model.to(accelerator or "cpu").eval(), tokenizer
+        return model.to(accelerator or "cpu").eval(), tokenizer, over
+
+
+def place(rendered: str, text: str) -> tuple[int, int]:
+    """Returns where an answer stands in the conversation that ends with it, as the characters' first and last + 1.
+
+    >>> place("USER: 1+1? BOT: 2.", " 2. ")  # a template may strip what it is given
+    (16, 18)
+    """
+    kept = text if text in rendered else text.strip()
+    begin = rendered.rfind(kept)
+    return begin, begin + len(kept)
+
+
+def _over(task: str | None, config: Any) -> Over:
+    """Returns what a classifier classifies, by an adapter's task or the model's class."""
+    of_tokens = task == "TOKEN_CLS" or str((config.architectures or [""])[0]).endswith("ForTokenClassification")
+    return "token" if of_tokens else "sequence"
 
 
 @contextmanager

@@ -1,17 +1,18 @@
-"""A trained reward model: a transformers sequence classifier with one label."""
+"""A trained reward model: a transformers classifier with one label, of conversations or of their tokens."""
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from rlft.base import Completion, Group, Query, Reading, Reward, RunError
-from rlft.rewards.classifier import Classifier
+from rlft.rewards.classifier import Classifier, place
 from rlft.rewards.common import Scored
 
 
 @dataclass(kw_only=True)
 class RewardModel(Scored):
-    """The score that a sequence classifier with one label gives the conversation, completion included.
+    """The score that a sequence classifier with one label gives the conversation, completion included; or the mean of
+    those that a token classifier with one label gives the completion's tokens, its end of turn among them.
 
     The conversation is rendered by the classifier's own chat template. Only safetensors are read and no remote code is
     run.
@@ -30,7 +31,9 @@ class RewardModel(Scored):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.classifier = Classifier(self.path, self.batch_size, self.device, "sequence", (1,), "reward model")
+        self.classifier = Classifier(
+            self.path, self.batch_size, self.device, ("sequence", "token"), (1,), "reward model"
+        )
 
     def check(self) -> None:
         self.classifier.check()
@@ -56,9 +59,26 @@ class RewardModel(Scored):
         if not pairs:
             return []
         judge = self.classifier
-        rows = [judge.encode(query, judge.render(query, c.text))["input_ids"] for query, c in pairs]
-        scores = [float(logits[0]) for logits in judge.logits(rows)]
+        texts = [judge.render(query, c.text) for query, c in pairs]
+        rows = [judge.encode(query, text) for (query, _), text in zip(pairs, texts, strict=True)]
+        logits = judge.logits([row["input_ids"] for row in rows])
+        if judge.of_tokens():
+            spans = [_span(row, text, c) for row, text, (_, c) in zip(rows, texts, pairs, strict=True)]
+            scores = [float(each[span, 0].mean()) for each, span in zip(logits, spans, strict=True)]
+        else:
+            scores = [float(each[0]) for each in logits]
         for (query, _), value in zip(pairs, scores, strict=True):
             if not math.isfinite(value):
                 raise RunError(f"the reward model {self.path} gives {value} for query {query.id}")
         return scores
+
+
+def _span(encoded: Any, rendered: str, completion: Completion) -> slice:
+    """Returns the completion's tokens: those of its text, and the one behind it, which ends its turn, if it is
+    finished."""
+    begin, end = place(rendered, completion.text)
+    tokens = [t for c in range(begin, end) if (t := encoded.char_to_token(c)) is not None]
+    behind = next((t for c in range(end, len(rendered)) if (t := encoded.char_to_token(c)) is not None), None)
+    if completion.finished and behind is not None:
+        tokens.append(behind)
+    return slice(min(tokens), max(tokens) + 1)

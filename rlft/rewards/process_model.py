@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from rlft.base import Reading, RewardFunction, RunError
-from rlft.rewards.classifier import Classifier
+from rlft.rewards.classifier import Classifier, place
 from rlft.rewards.math_answer import MathAnswer
 from rlft.rewards.steps import Stepped, Steps
 
@@ -38,7 +38,9 @@ class ProcessModel(Stepped):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.classifier = Classifier(self.path, self.batch_size, self.device, "token", (1, 2), "process reward model")
+        self.classifier = Classifier(
+            self.path, self.batch_size, self.device, ("token",), (1, 2), "process reward model"
+        )
 
     def judge(self, answers: list[Steps]) -> list[list[float | None]]:
         if not answers:
@@ -67,11 +69,9 @@ class ProcessModel(Stepped):
         text += "" if text.endswith(self.separator) else self.separator
         rendered = self.classifier.render(answer.query, text)
         encoded = self.classifier.encode(answer.query, rendered)
-        # A template may strip what it is given.
-        kept = text if text in rendered else text.strip()
-        begin = rendered.rfind(kept) - text.find(kept)
-        ends = [*answer.ends[:-1], len(text)]
-        limits = [min(begin + end, rendered.rfind(kept) + len(kept)) for end in ends]
+        begin, end = place(rendered, text)
+        stripped = 0 if text in rendered else len(text) - len(text.lstrip())
+        limits = [min(begin - stripped + each, end) for each in (*answer.ends[:-1], len(text))]
         return encoded["input_ids"], [_token_before(encoded, limit) for limit in limits]
 
     def _score(self, logits: Tensor, answer: Steps) -> float:

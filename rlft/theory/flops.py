@@ -78,8 +78,8 @@ def passes(work: Work, lengths: Lengths) -> Passes:
 
     def read(rows: float, queries: float, shared: bool = True, prompt: float | None = None) -> Tokens:
         tokens = Tokens.of_group(prompt or lengths.prompt, lengths.completion, rows, shared) * queries
-        if work.trains == "scores":
-            tokens = replace(tokens, scored=rows * queries)  # the last token of each row
+        if work.trains != "log_probs":
+            tokens = replace(tokens, scored=0.0)  # a score's head is next to nothing
         return work.way.opened(tokens, lengths.opening, queries)
 
     return Passes(

@@ -121,7 +121,7 @@ def read_lengths(plan: "Plan", tokenizer: str) -> Known:
 
 
 def _ranks_recorded(plan: "Plan") -> bool:
-    return plan.algorithm.trains == "scores" and not isinstance(plan.source, Offline)
+    return plan.algorithm.trains != "log_probs" and not isinstance(plan.source, Offline)
 
 
 def bounds(

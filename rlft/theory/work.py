@@ -35,7 +35,7 @@ class Work:
         tokens: positions that go through the model at once.
         max_prompt, max_completion: limits, tokens.
         questions: asked in an evaluation. evaluations: the token limit of each.
-        trains: "log_probs", or "scores" of a model that answers nothing and ranks held-out completions instead, so many
+        trains: "log_probs", or scores of a model that answers nothing and ranks held-out completions instead, so many
             `rankings` times.
         judges: shapes of the reward models.
         teacher: shape of the teacher, None where it is π_ref. teacher_weights: those that it has of its own.
@@ -98,7 +98,7 @@ def read_work(plan: "Plan", tokens: int, recompute: bool = False, shared: bool =
     limit = int(getattr(source, "max_completion_tokens", trainer.eval_long_tokens))
     between = trainer.steps // trainer.eval_every if trainer.eval_every else 0
     examined = between + 1 if trainer.eval_size else 0  # from the first step on
-    scores = plan.algorithm.trains == "scores"
+    scores = plan.algorithm.trains != "log_probs"
     needs = plan.algorithm.needs | ({"old"} if trainer.epochs * trainer.mini_batches > 1 else set[str]())
     teacher, own = read_teacher(plan.teacher, plan.model) if "teacher" in needs else (None, 0)
     return Work(

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol
 
+from rlft import ops
 from rlft.base import Group, Query, Trained
 from rlft.evaluation.pairs import Compared, measures
 from rlft.models.roles import score_rows
@@ -78,7 +79,9 @@ class PairExamination:
         session = self.session
         batch = collate(groups, session.loaded.chat, session.policy.score_dtype)
         tokens, atom = session.learner.tokens, session.plan.algorithm.atom
-        rows = iter(score_rows(session.policy, batch, tokens, atom, session.processes).sum(1).tolist())
+        scores = score_rows(session.policy, batch, tokens, atom, session.processes)
+        over = ops.row_mean if session.plan.algorithm.trains == "token_scores" else ops.row_sum
+        rows = iter(over(scores, batch.mask).tolist())
         return [pair for group in groups for pair in _compared(group, [next(rows) for _ in group.completions])]
 
     def _judged(self, groups: list[Group]) -> list[Group]:
@@ -115,6 +118,7 @@ def _compared(group: Group, scores: list[float]) -> list[Compared]:
 EXAMINATIONS: dict[Trained, type[Examination] | type[PairExamination]] = {
     "log_probs": Examination,
     "scores": PairExamination,
+    "token_scores": PairExamination,
 }
 
 

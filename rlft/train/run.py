@@ -180,7 +180,7 @@ class _Run:
             self.meter.start(self._spent())  # what sampling once has cost is known by the lengths of a batch
         moved = ~self.plan.algorithm.vanishes(batch) & (not frozen)
         ran = {name: role.ran(batch) for name, role in session.roles.items()}
-        bill.batch(batch, moved, session.shape, ran, trainer.epochs, session.way)
+        bill.batch(batch, moved, session.learnt_shape, ran, trainer.epochs, session.way)
         self._judging()
         times = [b - a for a, b in pairwise(marks)]
         return {

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 AUTO: dict[Trained, tuple[str, str]] = {
     "log_probs": ("AutoModelForCausalLM", ""),
     "scores": ("AutoModelForSequenceClassification", ", num_labels=1"),
+    "token_scores": ("AutoModelForTokenClassification", ", num_labels=1"),
 }
 """The class of transformers that reads what a run trained, and what else it has to be told of a base model."""
 NODES = ("data", "reward", "algorithm", "model", "trainer")

@@ -21,7 +21,6 @@ from rlft.base import (
     Role,
     RunError,
     Sampler,
-    Trained,
     UserError,
     derive_seed,
 )
@@ -33,7 +32,7 @@ from rlft.models.optimizer import MasterAdamW
 from rlft.models.policy import Policy
 from rlft.models.roles import Reference
 from rlft.models.rollout import Setting
-from rlft.models.scorer import Scorer
+from rlft.models.scorer import MODULES
 from rlft.models.teacher import TeacherRole, load_teacher
 from rlft.train.bill import reading_flops
 from rlft.train.budget import Meter
@@ -44,12 +43,6 @@ from rlft.train.memory import keep_freed_memory, resolve
 from rlft.train.plan import Plan
 from rlft.train.roles import make_roles
 from rlft.train.schedule import schedule
-
-MODULES: dict[Trained, Callable[[Loaded, Callable[[str], None]], Policy]] = {
-    "log_probs": lambda loaded, say: Policy(loaded.model, say),
-    "scores": lambda loaded, say: Scorer(loaded.model, loaded.chat, say),
-}
-"""What a run makes of its model, by what the algorithm trains."""
 
 
 @dataclass
@@ -84,6 +77,12 @@ class Session:
     def shape(self) -> Shape:
         """What of the model costs arithmetic, for the bill."""
         return Shape.of(self.policy.model)
+
+    @cached_property
+    def learnt_shape(self) -> Shape:
+        """Likewise, of an update: a head that gives scores is next to nothing beside one that gives logits."""
+        scores = self.plan.algorithm.trains != "log_probs"
+        return replace(self.shape, head=0) if scores else self.shape
 
     @property
     def teacher(self) -> TeacherRole | None:

@@ -61,6 +61,7 @@ METHODS: dict[str, Algorithm] = {
     "orpo": ORPO(weight=0.4),
     "bradley_terry": BradleyTerry(),
     "bradley_terry, centred": BradleyTerry(centring=0.3),
+    "bradley_terry, averaged": BradleyTerry(centring=0.3, averaged=True),
     "kto": KTO(beta=0.3, good=1.3, bad=0.7),
     "distill": Distill(),
     "distill off policy": Distill(off_policy=True, reduction=SequenceSum()),

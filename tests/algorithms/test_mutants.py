@@ -272,7 +272,6 @@ EQUIVALENT: dict[str, str] = {
     "PolicyGradient.prepare: ops.k1(log_ratio_ref) -> log_ratio_ref": "k1 is the identity; the call names it",
     "MeanRatio.rows: 1 -> 2": "it divides where the mean is 0, and there the deviation is 0",
     "KL.coefficient: log_ratio_ref -> log_ratio": SHAPE_ONLY,
-    "BradleyTerry.terms: ops.row_sum -> ops.row_mean": "a prepared row has one trained token",
     "KTO._gap: logp -> log_ratio": SHAPE_ONLY,
     "gae: value -> reward": SHAPE_ONLY,
     "gae: torch.zeros_like(ahead) -> ahead": "these are zeros at that point, and are replaced, not written to",

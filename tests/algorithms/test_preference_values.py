@@ -70,6 +70,18 @@ def test_bradley_terry() -> None:
     assert BradleyTerry().trains == "scores" and "2c" in BradleyTerry(centring=0.5).formula
 
 
+def test_bradley_terry_of_a_score_of_each_token() -> None:
+    """Means: -1.5 against -0.65, -1.1 against -1; the middles are -2.15 and -2.1."""
+    method = BradleyTerry(averaged=True)
+    gc = [1 / (1 + math.exp(h)) for h in (-0.85, -0.1)]  # σ(-h)
+    near(coefficient(method, PAIRS, LOGP), [gc[0] / 2] * 2, [-gc[0], 0], [-gc[1], 0], [gc[1], 0], *TIE)
+    first, second = ([(gc[0] + 2.15) / 2] * 2, [-gc[0] + 2.15, 0]), ([-gc[1] + 2.1, 0], [gc[1] + 2.1, 0])
+    near(coefficient(BradleyTerry(centring=0.5, averaged=True), PAIRS, LOGP), *first, *second, *TIE)
+    near(method.reduction(PAIRS.mask, PAIRS.group), *(PAIRS.mask / 3).tolist())
+    assert method.trains == "token_scores" and "/|o|, w = m/#pairs, h = mean s(o⁺)" in method.formula
+    assert "±(σ(-h) - 2c(s(o⁺) + s(o⁻)))/|o|" in BradleyTerry(centring=0.5, averaged=True).formula
+
+
 def test_orpo() -> None:
     def odds(p: float) -> float:
         return p / (1 - p)

@@ -70,7 +70,7 @@ def test_recipes_side_by_side(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert "8·N·D·(P + 8C)" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("method", ["sft", "rft", "dpo", "ppo", "grpo", "distill", "reward_model"])
+@pytest.mark.parametrize("method", ["sft", "rft", "dpo", "ppo", "grpo", "distill", "reward_model", "token_scores"])
 def test_given_a_run_s_lengths_its_flops_are_foretold(
     method: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

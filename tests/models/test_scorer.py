@@ -1,5 +1,6 @@
 """A model that scores: its score is that of a sequence classifier which reads the whole conversation."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import torch
 from tiny import tiny_model_dir
 from torch import Tensor
 
+from rlft import ops
 from rlft.base import Batch, Completion, Group, Query, Reward
 from rlft.models.config import ModelConfig
 from rlft.models.load import Loaded, load
-from rlft.models.scorer import Scorer, closed
+from rlft.models.scorer import Scorer, TokenScorer, closed
 from rlft.rewards import RewardModel
 from rlft.train.collate import collate
 from rlft.train.run_dir import export
@@ -24,10 +26,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_model_dir(tmp_path_factory.mktemp("tiny"))
 
 
-def make(folder: Path, **settings: Any) -> tuple[Scorer, Loaded]:
+def make(folder: Path, kind: type[Scorer] = Scorer, **settings: Any) -> tuple[Scorer, Loaded]:
     """Returns a scorer whose adapter and head are not those it starts with."""
     loaded = load(ModelConfig(str(folder), dtype="float32", **settings), 0, torch.device("cpu"), print)
-    scorer = Scorer(loaded.model, loaded.chat, print)
+    scorer = kind(loaded.model, loaded.chat, print)
     draw = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, parameter in scorer.named_parameters():
@@ -71,10 +73,10 @@ def test_the_score_is_that_of_the_classifier_it_is_saved_as(
 
 
 def test_a_saved_score_is_read_again(folder: Path, tmp_path: Path) -> None:
-    for adapter in ("lora", "none"):
-        scorer, loaded = make(folder, adapter=adapter)
+    for adapter, kind in product(("lora", "none"), (Scorer, TokenScorer)):
+        scorer, loaded = make(folder, kind, adapter=adapter)
         batch = collate(conversations(loaded), loaded.chat, torch.float32)
-        path, before = export(scorer, loaded, tmp_path / adapter), scores(scorer, batch)
+        path, before = export(scorer, loaded, tmp_path / f"{adapter}-{kind.__name__}"), scores(scorer, batch)
         with torch.no_grad():
             for parameter in scorer.parameters():
                 if parameter.requires_grad:
@@ -97,6 +99,33 @@ def test_plain_peft_reads_it(folder: Path, tmp_path: Path) -> None:
         value = model(**ids).logits.item()
     batch = collate(groups, loaded.chat, torch.float32)
     assert value == pytest.approx(float(scores(scorer, batch)[0].sum()), abs=1e-5)
+
+
+@pytest.mark.parametrize("adapter", ["lora", "none"])
+@pytest.mark.parametrize("unfinished", [False, True])
+def test_the_scores_of_tokens_are_those_of_the_token_classifier_they_are_saved_as(
+    adapter: str, unfinished: bool, folder: Path, tmp_path: Path
+) -> None:
+    from peft import AutoPeftModelForTokenClassification
+    from transformers import AutoModelForTokenClassification
+
+    scorer, loaded = make(folder, TokenScorer, adapter=adapter)
+    groups = conversations(loaded, unfinished)
+    batch = collate(groups, loaded.chat, torch.float32)
+    found = scores(scorer, batch)
+    path = export(scorer, loaded, tmp_path / "out")
+    auto = AutoPeftModelForTokenClassification if adapter == "lora" else AutoModelForTokenClassification
+    model = auto.from_pretrained(str(path), num_labels=1).eval()
+    rows = [(g.query, c) for g in groups for c in g.completions]
+    for row, (query, completion) in enumerate(rows):
+        prompt, ids = loaded.chat.prompt(query.messages), list(completion.token_ids)
+        with torch.no_grad():
+            expected = model(torch.tensor([[*prompt, *ids]])).logits[0, len(prompt) :, 0].tolist()
+        assert found[row, : len(ids)].tolist() == pytest.approx(expected, abs=1e-5)
+        assert not found[row, len(ids) :].any()
+    judged = RewardModel(path=str(path), device="cpu").score([Group(g.query, g.completions) for g in groups])
+    means = [reward.value for group in judged for reward in group.rewards]
+    assert ops.row_mean(found, batch.mask).tolist() == pytest.approx(means, abs=1e-5) and len(set(means)) == 3
 
 
 def test_scores_start_at_zero_and_their_head_is_trained(folder: Path) -> None:
