@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -84,6 +84,12 @@ def _quoted(path: Path) -> str:
 
 
 def _run(job: Job, arguments: Arguments) -> dict[str, Any]:
+    # A launcher's process does not know that stdout is for the JSON.
+    with redirect_stdout(sys.stderr) if arguments.json else nullcontext():
+        return _ran(job, arguments)
+
+
+def _ran(job: Job, arguments: Arguments) -> dict[str, Any]:
     print(f"{job.place} {job.varied} · {job.run_dir}", flush=True)
     row: dict[str, Any] = {"overrides": job.varied, "run_dir": str(job.run_dir)}
     summary = finished(job.run_dir)

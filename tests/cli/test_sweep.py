@@ -9,7 +9,7 @@ import pytest
 
 from rlft.cli.main import main
 from rlft.cli.options import Arguments
-from rlft.cli.sweep import plan_jobs
+from rlft.cli.sweep import Job, _run, plan_jobs
 from rlft.recipe import compose, freeze, overrides
 
 EVAL = {"n": 200, "accuracy_before": 0.1, "accuracy_after": 0.6, "difference": 0.5, "interval": [0.42, 0.58]}
@@ -77,6 +77,19 @@ def test_a_failure_stops_nothing_and_what_finished_is_not_run_again(
     assert main(words) == 1
     assert len(shell) == 4  # only the one that failed
     assert "finished before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_in_a_launcher_s_process_too_stdout_is_for_the_json(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rlft.cli.sweep.finished", lambda _: {"eval": None})
+    monkeypatch.setattr("rlft.cli.sweep.warn_of_changed_files", lambda *_: print("changed"))
+    row = _run(Job([], "seed=1", Path("run"), {}, "log_probs", "[1/2]", apart=True), Arguments([], [], json=as_json))
+    assert row == {"overrides": "seed=1", "run_dir": "run", "status": "finished", "skipped": True, "eval": None}
+    out, err = capsys.readouterr()
+    assert (err if as_json else out) == "[1/2] seed=1 · run\nchanged\n"
+    assert (out if as_json else err) == ""
 
 
 def test_a_mistake_in_one_job_is_found_before_any_runs(
