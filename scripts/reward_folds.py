@@ -13,48 +13,42 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from rlft.data.examples import MODELS
+from rlft.data.examples import Example, parse
+from rlft.data.files import Row, read_file
+from rlft.data.writers import strengths
 from rlft.evaluation.pairs import Compared, measures, sentence
 
-Row = dict[str, Any]
 
-
-def strengths(rows: Sequence[Row]) -> dict[str, float]:
-    """Returns of each writer the share of its solutions that are right."""
-    return {writer: sum(row[writer]["is_correct"] for row in rows) / len(rows) for writer in MODELS}
-
-
-def telling(rows: Sequence[Row], strength: dict[str, float]) -> list[Row]:
+def telling(rows: Sequence[Row]) -> list[Row]:
     """Returns the questions to which the weaker of two writers has a right solution and the other one a wrong one."""
+    examples = [parse(row, "gsm8k_solutions", {}) for row in rows]
+    strength = strengths(examples)
 
-    def tells(row: Row) -> bool:
-        right = [strength[writer] for writer in MODELS if row[writer]["is_correct"]]
-        wrong = [strength[writer] for writer in MODELS if not row[writer]["is_correct"]]
+    def tells(example: Example) -> bool:
+        right, wrong = ([strength[example.writers[text]] for text in texts] for texts in (example.right, example.wrong))
         return bool(right and wrong) and min(right) < max(wrong)
 
-    return [row for row in rows if tells(row)]
+    return [row for row, example in zip(rows, examples, strict=True) if tells(example)]
 
 
 def fold(row: Row, folds: int) -> int:
     """Returns the fold of a question, by a hash of its text: the same in whatever order they come."""
-    return sha256(row["question"].encode()).digest()[-1] % folds
+    return sha256(row.values["question"].encode()).digest()[-1] % folds
 
 
-def write_folds(solutions: Path, folds: int, runs: Path) -> tuple[list[Path], dict[str, float]]:
-    """Writes the questions that tell, a file for each fold; returns the files, and how often each writer is right."""
-    rows = [json.loads(line) for line in solutions.read_text(encoding="utf-8").splitlines() if line.strip()]
-    strength = strengths(rows)
+def write_folds(solutions: Path, folds: int, runs: Path) -> list[Path]:
+    """Writes the questions that tell, a file for each fold. Raises UserError if the solutions cannot be read."""
+    rows = telling(read_file(str(solutions)))
     runs.mkdir(parents=True, exist_ok=True)
     files = [runs / f"fold_{number}.jsonl" for number in range(folds)]
     for number, file in enumerate(files):
-        held = [row for row in telling(rows, strength) if fold(row, folds) == number]
-        file.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in held), encoding="utf-8")
-    return files, strength
+        held = [row.values for row in rows if fold(row, folds) == number]
+        file.write_text("".join(json.dumps(values, ensure_ascii=False) + "\n" for values in held), encoding="utf-8")
+    return files
 
 
 def train(solutions: Path, files: list[Path], runs: Path, jobs: int, words: Sequence[str]) -> list[Path]:
@@ -67,16 +61,11 @@ def train(solutions: Path, files: list[Path], runs: Path, jobs: int, words: Sequ
     return [runs / run["run_dir"] for run in json.loads(swept.stdout)["runs"]]
 
 
-def pooled(run_dirs: Sequence[Path], strength: dict[str, float]) -> dict[str, Any]:
-    """Returns the measures over the held-out pairs of all runs. Who is the weaker is judged by all of the file."""
-    pairs: list[Compared] = []
-    for run_dir in run_dirs:
-        for line in (run_dir / "eval_pairs.jsonl").read_text(encoding="utf-8").splitlines():
-            fields = {key: value for key, value in json.loads(line).items() if key != "correct"}
-            pair = Compared(**fields)
-            right, wrong = strength[str(pair.right_writer)], strength[str(pair.wrong_writer)]
-            pairs.append(replace(pair, weaker=None if right == wrong else right < wrong))
-    return measures(pairs)
+def pooled(run_dirs: Sequence[Path]) -> dict[str, Any]:
+    """Returns the measures over the held-out pairs of all runs."""
+    lines = [line for run in run_dirs for line in (run / "eval_pairs.jsonl").read_text(encoding="utf-8").splitlines()]
+    rows = [json.loads(line) for line in lines]
+    return measures([Compared(**{key: row[key] for key in row if key != "correct"}) for row in rows])
 
 
 def main(words: list[str]) -> None:
@@ -88,8 +77,8 @@ def main(words: list[str]) -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/reward_folds"), help="where they are kept")
     given, overrides = parser.parse_known_args(words)
     runs = given.runs.resolve()
-    files, strength = write_folds(given.solutions, given.folds, runs)
-    found = pooled(train(given.solutions.resolve(), files, runs, given.jobs, overrides), strength)
+    files = write_folds(given.solutions, given.folds, runs)
+    found = pooled(train(given.solutions.resolve(), files, runs, given.jobs, overrides))
     print(sentence(found))
     print(json.dumps(found))
 

@@ -60,10 +60,11 @@ class BradleyTerry(Preference):
     def formula(self) -> str:
         """See Algorithm."""
         centred = " - 2c(s(o⁺) + s(o⁻))" if self.centring else ""
-        over = "/|o|, w = m/#pairs, h = mean s(o⁺) - mean s(o⁻)"
-        over = over if self.averaged else ", w = last token/#pairs, h = s(o⁺) - s(o⁻)"
-        slope = f"({self.slope_formula}{centred})" if self.averaged and centred else f"{self.slope_formula}{centred}"
-        return f"GC = ±{slope}{over}, s in the place of log π"
+        slope = f"{self.slope_formula}{centred}"
+        if not self.averaged:
+            return f"GC = ±{slope}, w = last token/#pairs, h = s(o⁺) - s(o⁻), s in the place of log π"
+        slope = f"({slope})" if centred else slope
+        return f"GC = ±{slope}/|o|, w = m/#pairs, h = mean s(o⁺) - mean s(o⁻), s in the place of log π"
 
     def value(self, margin: Margin) -> Margin:
         """Returns log σ(h)."""

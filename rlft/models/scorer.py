@@ -86,12 +86,10 @@ class Scorer(Policy):
 
     def take(self, tensors: dict[str, Tensor]) -> None:
         """See Policy."""
-        heads = {
-            name.removeprefix(PREFIX): name for name in tensors if name.removeprefix(PREFIX) in self.head_tensors()
-        }
+        heads = {key: key.removeprefix(PREFIX) for key in tensors if key.removeprefix(PREFIX).startswith("score.")}
         with torch.no_grad():
-            self.head.weight.copy_(tensors[heads["score.weight"]])
-        super().take({key: tensor for key, tensor in tensors.items() if key not in heads.values()})
+            self.head.weight.copy_(next(tensors[key] for key, name in heads.items() if name == "score.weight"))
+        super().take({key: tensor for key, tensor in tensors.items() if key not in heads})
 
 
 class TokenScorer(Scorer):
@@ -125,15 +123,11 @@ def read(batch: Batch) -> Batch:
     (tensor([[False,  True,  True]]), torch.Size([1, 3]))
     """
     none = torch.zeros(len(batch), 1, dtype=torch.long, device=batch.mask.device)
-    return Batch(
-        prompt_ids=batch.prompt_ids,
-        prompt_mask=batch.prompt_mask,
+    return _reading(
+        batch,
         completion_ids=torch.cat([batch.completion_ids, none], 1),
         attention=torch.cat([none == 0, batch.attention], 1),
         mask=torch.cat([none > 0, batch.mask], 1),
-        group=batch.group,
-        finished=batch.finished,
-        reward=batch.reward,
     )
 
 
@@ -157,15 +151,18 @@ def closed(batch: Batch, closing: list[int]) -> Batch:
     for offset, token in enumerate(closing):
         ids[torch.arange(len(batch)), kept + offset] = token
     ends = kept[:, None] + len(closing)
+    return _reading(batch, completion_ids=ids, attention=place <= ends, mask=place == ends)
+
+
+def _reading(batch: Batch, **completions: Tensor) -> Batch:
+    """Returns the batch with other completions, and without what it knew of its own."""
     return Batch(
         prompt_ids=batch.prompt_ids,
         prompt_mask=batch.prompt_mask,
-        completion_ids=ids,
-        attention=place <= ends,
-        mask=place == ends,
         group=batch.group,
         finished=batch.finished,
         reward=batch.reward,
+        **completions,
     )
 
 

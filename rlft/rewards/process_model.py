@@ -70,8 +70,8 @@ class ProcessModel(Stepped):
         rendered = self.classifier.render(answer.query, text)
         encoded = self.classifier.encode(answer.query, rendered)
         begin, end = place(rendered, text)
-        stripped = 0 if text in rendered else len(text) - len(text.lstrip())
-        limits = [min(begin - stripped + each, end) for each in (*answer.ends[:-1], len(text))]
+        begin -= text.find(rendered[begin:end])  # where it would begin, had nothing been stripped
+        limits = [min(begin + each, end) for each in (*answer.ends[:-1], len(text))]
         return encoded["input_ids"], [_token_before(encoded, limit) for limit in limits]
 
     def _score(self, logits: Tensor, answer: Steps) -> float:

@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from reward_folds import fold, main, strengths, telling
+from reward_folds import fold, main, telling
 
-from rlft.data.examples import MODELS
+from rlft.data.examples import parse
+from rlft.data.files import Row
+from rlft.data.formats import MODELS
+from rlft.data.writers import strengths
 
 WEAK, *_, STRONG = MODELS  # by how often they are right in ROWS
 
 
-def row(number: int, *right: str) -> dict[str, Any]:
+def row(number: int, *right: str) -> Row:
     solutions = {m: {"solution": f"{m} on {number}", "is_correct": m in right} for m in MODELS}
-    return {"question": f"Question {number}?", "ground_truth": "#### 1", **solutions}
+    return Row("", number, {"question": f"Question {number}?", "ground_truth": "#### 1", **solutions})
 
 
 MIDDLE = MODELS[1:3]
@@ -26,25 +29,25 @@ ROWS = [
 
 
 def test_a_question_tells_where_a_weaker_writer_is_right_and_a_stronger_one_is_not() -> None:
-    strength = strengths(ROWS)
+    strength = strengths(parse(r, "gsm8k_solutions", {}) for r in ROWS)
     assert strength == {WEAK: 2 / 9, **dict.fromkeys(MIDDLE, 4 / 9), STRONG: 6 / 9}
-    assert [r["question"] for r in telling(ROWS, strength)] == ["Question 0?", "Question 6?"]
+    assert [r.values["question"] for r in telling(ROWS)] == ["Question 0?", "Question 6?"]
 
 
 def test_folds_share_the_questions_whatever_their_order() -> None:
     rows = [row(number) for number in range(40)]
-    folds = {r["question"]: fold(r, 3) for r in rows}
+    folds = {r.values["question"]: fold(r, 3) for r in rows}
     assert set(folds.values()) == {0, 1, 2}
-    assert folds == {r["question"]: fold(r, 3) for r in reversed(rows)}
+    assert folds == {r.values["question"]: fold(r, 3) for r in reversed(rows)}
 
 
 def test_the_runs_are_measured_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Of each telling question the pair of WEAK or the first of MIDDLE, right, beside STRONG; one of two is ranked
-    right. The run's own judgement of who is weaker, of its few questions alone, does not count."""
+    right."""
     file = tmp_path / "solutions.jsonl"
-    file.write_text("".join(json.dumps(r) + "\n" for r in ROWS), encoding="utf-8")
+    file.write_text("".join(json.dumps(r.values) + "\n" for r in ROWS), encoding="utf-8")
     commands: list[list[str]] = []
 
     def rlft(command: list[str], *, cwd: Path, **_: Any) -> subprocess.CompletedProcess[str]:
@@ -56,7 +59,7 @@ def test_the_runs_are_measured_together(
             pairs = [
                 {
                     "id": question, "question": question, "right": "r", "wrong": "w", "wrong_score": 0.0,
-                    "right_score": 1.0 if "0" in question else -1.0, "wrong_writer": STRONG, "weaker": False,
+                    "right_score": 1.0 if "0" in question else -1.0, "wrong_writer": STRONG, "weaker": True,
                     "right_writer": WEAK if "0" in question else MIDDLE[0], "correct": 9,
                 }
                 for question in (json.loads(line)["question"] for line in path.read_text("utf-8").splitlines())
