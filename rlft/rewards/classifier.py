@@ -57,6 +57,11 @@ class Classifier:
         turns = [*query.messages, {"role": "assistant", "content": text}]
         return tokenizer.apply_chat_template(turns, tokenize=False)
 
+    def opening(self, query: Query) -> str:
+        """Returns the conversation up to where its answer begins, likewise."""
+        _, tokenizer, _ = self._ready()
+        return tokenizer.apply_chat_template([*query.messages], tokenize=False, add_generation_prompt=True)
+
     def encode(self, query: Query, rendered: str) -> Any:
         """Returns the tokens of a rendered conversation, as its tokenizer encodes a text.
 
@@ -156,14 +161,19 @@ class Classifier:
         return model.to(accelerator or "cpu").eval(), tokenizer, over
 
 
-def place(rendered: str, text: str) -> tuple[int, int]:
-    """Returns where an answer stands in the conversation that ends with it, as the characters' first and last + 1.
+def place(rendered: str, text: str, opening: str | None = None) -> tuple[int, int]:
+    """Returns where an answer stands in the conversation that ends with it, as the characters' first and last + 1. An
+    empty one is only found behind the conversation's `opening`.
 
     >>> place("USER: 1+1? BOT: 2.", " 2. ")  # a template may strip what it is given
     (16, 18)
+    >>> place("USER: 1+1? BOT: /", "", "USER: 1+1? BOT: ")
+    (16, 16)
     """
-    kept = text if text in rendered else text.strip()
-    begin = rendered.rfind(kept)
+    known = opening is not None and rendered.startswith(opening)
+    start = len(opening or "") if known else 0
+    kept = text if text in rendered[start:] else text.strip()
+    begin = rendered.find(kept, start) if known else rendered.rfind(kept)
     return begin, begin + len(kept)
 
 

@@ -63,7 +63,10 @@ class RewardModel(Scored):
         rows = [judge.encode(query, text) for (query, _), text in zip(pairs, texts, strict=True)]
         logits = judge.logits([row["input_ids"] for row in rows])
         if judge.of_tokens():
-            spans = [_span(row, text, c) for row, text, (_, c) in zip(rows, texts, pairs, strict=True)]
+            spans = [
+                _span(row, text, judge.opening(query), c)
+                for row, text, (query, c) in zip(rows, texts, pairs, strict=True)
+            ]
             scores = [float(each[span, 0].mean()) for each, span in zip(logits, spans, strict=True)]
         else:
             scores = [float(each[0]) for each in logits]
@@ -73,12 +76,12 @@ class RewardModel(Scored):
         return scores
 
 
-def _span(encoded: Any, rendered: str, completion: Completion) -> slice:
+def _span(encoded: Any, rendered: str, opening: str, completion: Completion) -> slice:
     """Returns the completion's tokens: those of its text, and the one behind it, which ends its turn, if it is
-    finished."""
-    begin, end = place(rendered, completion.text)
+    finished or there is no other."""
+    begin, end = place(rendered, completion.text, opening)
     tokens = [t for c in range(begin, end) if (t := encoded.char_to_token(c)) is not None]
     behind = next((t for c in range(end, len(rendered)) if (t := encoded.char_to_token(c)) is not None), None)
-    if completion.finished and behind is not None:
+    if behind is not None and (completion.finished or not tokens):
         tokens.append(behind)
     return slice(min(tokens), max(tokens) + 1)

@@ -128,6 +128,19 @@ def test_the_scores_of_tokens_are_those_of_the_token_classifier_they_are_saved_a
     assert ops.row_mean(found, batch.mask).tolist() == pytest.approx(means, abs=1e-5) and len(set(means)) == 3
 
 
+@pytest.mark.parametrize("text", ["", "a"])
+def test_an_empty_answer_and_a_word_of_the_question_are_found_where_they_stand(
+    text: str, folder: Path, tmp_path: Path
+) -> None:
+    scorer, loaded = make(folder, TokenScorer)
+    query = Query("0", ({"role": "user", "content": "What is a?"},))
+    group = Group(query, (loaded.chat.completion(query.messages, text),), (Reward(0.0),))
+    batch = collate([group], loaded.chat, torch.float32)
+    (judged,) = RewardModel(path=str(export(scorer, loaded, tmp_path)), device="cpu").score([group])
+    expected = float(ops.row_mean(scores(scorer, batch), batch.mask))
+    assert expected != 0 and judged.rewards[0].value == pytest.approx(expected, abs=1e-5)
+
+
 def test_scores_start_at_zero_and_their_head_is_trained(folder: Path) -> None:
     loaded = load(ModelConfig(str(folder), dtype="float32"), 0, torch.device("cpu"), print)
     scorer = Scorer(loaded.model, loaded.chat, print)
