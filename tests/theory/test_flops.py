@@ -49,12 +49,12 @@ def test_evaluations_answer_each_question_once_per_limit(work: Work, shape: Shap
     assert long == 5 * (2 * 1000 * (39 + 29) + 2 * 100 * 50) + 14
 
 
-def test_a_model_that_scores_has_a_score_a_row_and_ranks_held_out_completions(
+def test_a_model_that_scores_uses_no_language_model_head_and_ranks_held_out_completions(
     scoring: Work, shape: Shape, lengths: Lengths
 ) -> None:
     pair, keys = 10 + 2 * 5, 55 + 2 * 65
     trained = run_flops(scoring, shape, lengths)
-    assert trained["forward"] == 3 * 2 * (2 * 1010 * pair + 4 * 2 * keys + 2 * 100 * 2)
+    assert trained["forward"] == 3 * 2 * (2 * 1010 * pair + 4 * 2 * keys)
     assert trained["rollout"] == 0
     # Each question with its four completions, twice.
     ranking = 5 * (2 * 1010 * INPUTS + 4 * 2 * KEYS)
