@@ -1,11 +1,12 @@
-"""Shapes and dtypes that the annotations of ops and algorithms promise are checked while tests run.
+"""What holds for every test: shapes and dtypes that ops and algorithms promise are checked, no example is timed.
 
-Installed here, before any test or doctest imports what is checked."""
+The checks are installed here, before any test or doctest imports what is checked."""
 
 import sys
 from types import ModuleType
 
 from beartype import BeartypeConf, beartype
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # The hook takes the name of a checker. This one lets an int stand for a float, as recipes do.
@@ -13,3 +14,7 @@ checker = ModuleType("rlft_type_checker")
 checker.check = beartype(conf=BeartypeConf(is_pep484_tower=True))
 sys.modules[checker.__name__] = checker
 install_import_hook(["rlft.ops", "rlft.algorithms"], "rlft_type_checker.check")
+
+# An example is not wrong for being slow: other work on the machine makes it so.
+settings.register_profile("untimed")
+settings.load_profile("untimed")

@@ -106,7 +106,7 @@ def draw_logp(batch: Batch, seed: int) -> Tensor:
 
 
 @by_name
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 10**6))
 def test_the_coefficient_is_the_gradient_of_the_objective(name: str, seed: int) -> None:
     assert_gradient(METHODS[name], batch_for(METHODS[name], seed))
@@ -140,7 +140,7 @@ def test_junk_under_the_mask_changes_nothing(name: str, junk: float) -> None:
 
 
 @by_name
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(seed=st.integers(0, 10**6))
 def test_permuting_rows_permutes_the_result(name: str, seed: int) -> None:
     algorithm = METHODS[name]

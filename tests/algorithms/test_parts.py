@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from rlft.algorithms import (
+    CISPO,
     KL,
     Advantage,
     GroupCentred,
@@ -102,6 +103,7 @@ def test_clip_range_is_that_of_single_tokens() -> None:
     token, geometric = PPOClip(0.2, 0.28), PPOClip(0.2, 0.28, level="geometric")
     assert token.clip_range == pytest.approx((0.8, 1.28))
     assert geometric.clip_range is None  # its ratio is the completion's: shares of tokens would say nothing
+    assert CISPO(1.0, 0.28).clip_range == pytest.approx((0.0, 1.28))
     assert NoSurrogate().clip_range is None
     assert PolicyGradient(GroupCentred(), token, NoKL(), 0.0).clip_range == token.clip_range
     assert WeightedLikelihood().clip_range is None

@@ -21,6 +21,7 @@ from rlft.algorithms import (
     RPO,
     SAPO,
     ConstantLength,
+    Distill,
     Formula,
     GroupNormalised,
     Hinge,
@@ -173,6 +174,8 @@ def test_the_ends_of_the_ranges_are_allowed() -> None:
             PolicyGradient(RewardAdvantage(), Tapered(), K3(), 0.0, SequenceSum()),
             "GC = (Â if Â > 0 else Â·min(s, 1)), w = m/B, s = Π_t ρ_t",
         ),
+        (Distill(), "GC = log(π_teacher/π), w = m/Σm"),
+        (Distill(off_policy=True), "GC = ρ·log(π_teacher/π), w = m/Σm"),
     ],
 )
 def test_the_formula_says_what_is_on(algorithm: Algorithm, formula: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rlft.base import Completion, Group, Pool, Query, Reward, UserError
@@ -39,7 +39,6 @@ def bound(curriculum: Any, of: Pool) -> Any:
     return curriculum
 
 
-@settings(deadline=None)
 @given(GRADES, st.integers(0, 3), st.integers(1, 40))
 def test_sorted_goes_from_easy_to_hard_once_an_epoch(levels: list[int], seed: int, cut: int) -> None:
     size = len(levels)
@@ -110,7 +109,6 @@ def test_difficulty_is_measured_on_the_questions_that_are_drawn() -> None:
     assert curriculum.next(0, 3) == [1, 2, 0], "the question that is answered most often comes first"
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=40), st.integers(1, 12))
 def test_buckets_keep_the_order_and_equal_grades_together(grades: list[float], most: int) -> None:
     numbers = buckets(grades, most)
@@ -204,7 +202,6 @@ def test_what_is_not_drawn_any_more_is_forgotten() -> None:
 rewards = st.lists(st.tuples(st.integers(0, 9), st.lists(st.sampled_from([0.0, 1.0, None]), max_size=4)), max_size=6)
 
 
-@settings(deadline=None)
 @given(st.lists(rewards, max_size=12), st.floats(0.01, 1), st.floats(0.01, 1))
 def test_every_question_keeps_its_share_of_the_floor(steps: Any, floor: float, decay: float) -> None:
     curriculum = bound(Adaptive(floor=floor, decay=decay), pool([0, 1, 2, 3, 4] * 2))

@@ -27,7 +27,7 @@ def test_the_share_is_kept() -> None:
     assert held == pytest.approx(2_000, abs=4 * (20_000 * 0.1 * 0.9) ** 0.5)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(texts=questions, data=st.data())
 def test_disjoint_stable_and_independent_of_order_and_seed(
     tmp_path: Path, context: Any, texts: list[str], data: st.DataObject

@@ -238,7 +238,7 @@ tokens = st.lists(st.integers(3, 63), min_size=1, max_size=7)
 groups = st.lists(st.tuples(tokens, st.lists(tokens, min_size=1, max_size=4)), min_size=1, max_size=4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     drawn=groups,
     budget=st.integers(1, 60),

@@ -77,7 +77,7 @@ def llama() -> Policy:
 prompts = st.lists(st.lists(st.integers(3, 63), min_size=1, max_size=6), min_size=1, max_size=3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     drawn=prompts,
     count=st.integers(1, 4),

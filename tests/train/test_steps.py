@@ -75,7 +75,7 @@ def test_a_completion_without_tokens_or_steps_has_none() -> None:
     assert ends([], (0, 1.0)) == {} and ends([b"1"]) == {}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(alphabet="12+= \n#éж❤🙂中", min_size=1, max_size=24), data=st.data())
 def test_with_a_real_tokenizer_the_token_is_the_first_that_holds_the_step(
     chat: ChatTemplate, text: str, data: st.DataObject
