@@ -19,7 +19,7 @@ from rlft.models.roles import FullKLRole, MismatchedRole, OldPolicyRole, Referen
 from rlft.models.teacher import Teacher, TeacherRole
 from rlft.train.loop import Learner
 from rlft.train.metrics import Tally
-from rlft.train.session import trained_parameters
+from rlft.train.weights import trained_parameters
 
 ADAPTED = ["q_proj", "v_proj", "down_proj"]
 LOTS = 100_000  # tokens: everything goes through the model at once

@@ -1,6 +1,6 @@
 """AdamW that keeps float32 copies of weights the model computes with in fewer bits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,14 @@ class MasterAdamW:
             if p is not master:
                 p.register_post_accumulate_grad_hook(_Accumulate(master))
         self.adamw = torch.optim.AdamW(self.master, lr=learning_rate, betas=betas, weight_decay=weight_decay)
+
+    def set_apart(self, parameters: Sequence[nn.Parameter], learning_rate: float) -> None:
+        """Gives some of the weights a learning rate of their own, before a scheduler takes `adamw`."""
+        own = {id(m) for p, m in zip(self.parameters, self.master, strict=True) if any(p is q for q in parameters)}
+        (group,) = self.adamw.param_groups
+        apart = [m for m in group["params"] if id(m) in own]
+        group["params"] = [m for m in group["params"] if id(m) not in own]
+        self.adamw.add_param_group({"params": apart, "lr": learning_rate})
 
     def step(self, max_norm: float, processes: Processes, watch: Callable[[list[Tensor]], None] | None = None) -> float:
         """Adds the gradients up over the processes, clips them to `max_norm` (0: not), steps, clears them and returns

@@ -21,6 +21,8 @@ class TrainerConfig:
             "off", or "auto", on only where they do not fit the memory; frozen into the run's config.
         learning_rate, schedule, warmup_steps, weight_decay, beta1, beta2, max_grad_norm: AdamW. `schedule` and
             `warmup_steps` count optimiser steps; `max_grad_norm` 0 does not clip.
+        head_learning_rate: of a reward model's head, which starts at zero and so has further to go than the adapter;
+            null for `learning_rate`. `schedule` and `warmup_steps` are those of both.
         kl_target: KL(π_θ ‖ π_ref), nats per token (as the metric `kl`), that β is adapted to, where the algorithm's
             `beta` weighs a KL; null leaves β as it is. kl_horizon: completions in which β changes by at most a fifth or
             so, the smaller the faster.
@@ -54,6 +56,7 @@ class TrainerConfig:
     beta1: float = 0.9
     beta2: float = 0.999
     max_grad_norm: float = 1.0
+    head_learning_rate: float | None = None
     kl_target: float | None = None
     kl_horizon: int = 10_000
     critic_learning_rate: float = 1e-4
@@ -81,6 +84,10 @@ class TrainerConfig:
         if self.kl_target is not None and not self.kl_target > 0:
             raise UserError(
                 f"trainer.kl_target={self.kl_target}: expected a number above 0, in nats per token, or null"
+            )
+        if self.head_learning_rate is not None and not self.head_learning_rate >= 0:
+            raise UserError(
+                f"trainer.head_learning_rate={self.head_learning_rate}: expected a number of at least 0, or null"
             )
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:

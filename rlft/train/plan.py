@@ -68,6 +68,12 @@ class Plan:
                 f"trainer.critic_warmup_steps={self.trainer.critic_warmup_steps}: algorithm {self.method} has no "
                 "critic, and the policy would stand still for nothing; leave it away, or type algorithm=ppo"
             )
+        if self.trainer.head_learning_rate is not None and self.algorithm.trains == "log_probs":
+            raise UserError(
+                f"trainer.head_learning_rate={self.trainer.head_learning_rate}: algorithm {self.method} trains no "
+                "score, which alone has a head of its own; type trainer.head_learning_rate=null, or "
+                "algorithm=bradley_terry"
+            )
         if "steps" in self.algorithm.needs and not self.reward.stepwise:
             raise UserError(
                 f"algorithm {self.method} needs rewards of steps, and the reward {self.reward.name} judges none; "

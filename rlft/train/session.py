@@ -24,11 +24,10 @@ from rlft.base import (
     UserError,
     derive_seed,
 )
-from rlft.models.adapter import has_adapter, has_dropout
+from rlft.models.adapter import has_dropout
 from rlft.models.embedded import cache_home
 from rlft.models.flops import Shape, Way
-from rlft.models.load import POLICY, Loaded, load, tensors_hash
-from rlft.models.optimizer import MasterAdamW
+from rlft.models.load import Loaded, load, tensors_hash
 from rlft.models.policy import Policy
 from rlft.models.roles import Reference
 from rlft.models.rollout import Setting
@@ -43,6 +42,7 @@ from rlft.train.memory import keep_freed_memory, resolve
 from rlft.train.plan import Plan
 from rlft.train.roles import make_roles
 from rlft.train.schedule import schedule
+from rlft.train.weights import make_optimizer
 
 
 @dataclass
@@ -181,9 +181,7 @@ def set_up(
     fingerprint = tensors_hash(_described(plan, loaded))
     setting = Setting(policy, reference, loaded, plan.model, plan.seed, fingerprint, processes, say, trust_remote_code)
     sampler = plan.rollout.sampler(setting)
-    parameters = trained_parameters(policy)
-    betas = (trainer.beta1, trainer.beta2)
-    optimizer = MasterAdamW(parameters, trainer.learning_rate, betas, trainer.weight_decay)
+    optimizer = make_optimizer(policy, trainer)
     learning = max(0, trainer.steps - trainer.critic_warmup_steps)  # batches in which the policy's optimiser steps
     total = learning * trainer.epochs * trainer.mini_batches
     meter = Meter(plan.budget)
@@ -227,13 +225,6 @@ def set_up(
     if plan.source.labels and (advice := plan.algorithm.advice(*plan.source.labels)):
         say(advice)
     return session
-
-
-def trained_parameters(policy: Policy) -> list[torch.nn.Parameter]:
-    """Returns the policy's trained weights: its adapter's, or all of them, and those of its heads."""
-    if has_adapter(policy.model):
-        return [*(p for n, p in policy.model.named_parameters() if f".{POLICY}." in n), *policy.heads]
-    return [*policy.model.parameters(), *policy.heads]
 
 
 def _accelerator(plan: Plan) -> Accelerator:

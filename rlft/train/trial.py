@@ -6,11 +6,11 @@ from pathlib import Path
 from torch.optim.lr_scheduler import LambdaLR
 
 from rlft.base import Algorithm, Batch, Group, UserError
-from rlft.models.optimizer import MasterAdamW
 from rlft.train import checkpoint
 from rlft.train.loop import Learner
 from rlft.train.roles import make_roles
-from rlft.train.session import Session, trained_parameters
+from rlft.train.session import Session
+from rlft.train.weights import make_optimizer
 
 MOST = 64
 """Questions drawn at most in search of those whose completions differ in their rewards."""
@@ -92,8 +92,7 @@ def trial(
     policy, before = session.policy, session.learner
     roles = make_roles(plan, policy, session.reference, before.tokens, session.processes, known=session.roles)
     session.roles |= roles
-    betas = (trainer.beta1, trainer.beta2)
-    optimizer = MasterAdamW(trained_parameters(policy), learning_rate, betas, trainer.weight_decay)
+    optimizer = make_optimizer(policy, replace(trainer, learning_rate=learning_rate, head_learning_rate=None))
     learner = replace(
         before,
         algorithm=algorithm,

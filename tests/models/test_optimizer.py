@@ -13,7 +13,7 @@ from rlft.models.optimizer import MasterAdamW
 BETAS = (0.9, 0.99)
 
 
-def net(dtype: torch.dtype) -> nn.Module:
+def net(dtype: torch.dtype) -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(5, 7), nn.Tanh(), nn.Linear(7, 1)).to(dtype)
 
@@ -42,6 +42,21 @@ def test_in_float32_it_is_torchs_adamw(max_norm: float) -> None:
         assert all(p.grad is None for p in ours.parameters())
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_weights_set_apart_have_their_own_rate() -> None:
+    ours, theirs = net(torch.float32), net(torch.float32)
+    optimizer = make(ours)
+    optimizer.set_apart(list(ours[2].parameters()), 0.1)
+    groups = [{"params": list(theirs[0].parameters())}, {"params": list(theirs[2].parameters()), "lr": 0.1}]
+    expected = torch.optim.AdamW(groups, lr=0.01, betas=BETAS, weight_decay=0.1)
+    for step in range(5):
+        ours(data(step, torch.float32)).square().sum().backward()
+        theirs(data(step, torch.float32)).square().sum().backward()
+        optimizer.step(0.0, Processes())
+        expected.step()
+        expected.zero_grad()
+    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), theirs.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

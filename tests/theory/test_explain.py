@@ -14,7 +14,7 @@ from rlft.models.policy import Policy
 from rlft.theory.explain import Effect, coefficients, one_step
 from rlft.theory.explain.explanation import pieces
 from rlft.train.loop import Learner
-from rlft.train.session import trained_parameters
+from rlft.train.weights import trained_parameters
 
 GRPO = PolicyGradient(GroupNormalised(), PPOClip(0.2, 0.2), K3(), beta=0.04)
 

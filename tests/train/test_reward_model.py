@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from runs import MANY, REWARD, SHORT, adapter, assert_equal, lines, make_plan, run, state
 
 from rlft.base import Completion, Group, Query, UserError
@@ -91,6 +92,7 @@ def test_a_policy_is_trained_against_it(trained: tuple[Path, dict[str, Any]], ti
 def test_pairs_are_sampled_and_a_resumed_run_is_the_same(tiny_dir: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     words = ["trainer.steps=2", "trainer.eval_size=6", "trainer.eval_every=1", "trainer.keep_best=true"]
+    words += ["trainer.head_learning_rate=0.01"]
     summary = run(plan_of(SAMPLED, tiny_dir, whole, *words))
     run(plan_of(SAMPLED, tiny_dir, broken, *words, "trainer.stop_after=1"))
     assert json.loads((broken / "summary.json").read_text(encoding="utf-8"))["eval"] is None
@@ -101,6 +103,28 @@ def test_pairs_are_sampled_and_a_resumed_run_is_the_same(tiny_dir: Path, tmp_pat
     assert any(name.endswith("score.weight") and value.any() for name, value in adapter(whole).items())
     rows = lines(whole / "eval_pairs.jsonl")
     assert summary["eval"]["pair_accuracy"] == pytest.approx(sum(row["correct"] for row in rows) / len(rows))
+
+
+def test_the_head_learns_at_a_rate_of_its_own(tiny_dir: Path, tmp_path: Path) -> None:
+    """AdamW's first step moves each weight by its rate. The second is at half of it, by the recipe's schedule."""
+    words = ["trainer.eval_size=0", "trainer.learning_rate=0", "trainer.schedule=linear", "trainer.steps=2"]
+    words += ["trainer.save_every=1", "trainer.head_learning_rate=0.01", "trainer.beta1=0", "trainer.beta2=0"]
+    run(plan_of(SAMPLED, tiny_dir, tmp_path, *words, "trainer.stop_after=1"))
+    weights = adapter(tmp_path)
+    (head,) = (value for name, value in weights.items() if name.endswith("score.weight"))
+    assert torch.allclose(head.abs(), torch.full_like(head, 0.01), rtol=1e-3)
+    run(plan_of(SAMPLED, tiny_dir, tmp_path, *words), resume=True)
+    for name, value in adapter(tmp_path).items():
+        moved = (value - weights[name]).abs()
+        assert torch.allclose(moved, torch.full_like(moved, 0.005 if name.endswith("score.weight") else 0.0), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"), [(0.01, "grpo trains no score.*algorithm=bradley_terry"), (-1, "least 0")]
+)
+def test_a_rate_of_no_head_is_refused(value: float, message: str, tiny_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"trainer.head_learning_rate={value}.*{message}"):
+        make_plan(tiny_dir, tmp_path, "grpo", f"trainer.head_learning_rate={value}").check()
 
 
 def test_questions_without_both_kinds_of_answers_measure_nothing(tiny_dir: Path, tmp_path: Path) -> None:
