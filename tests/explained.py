@@ -1,6 +1,6 @@
 """An explanation made by hand, as large and as awkward as is wanted."""
 
-from rlft.theory.explain import END, Explanation, Method, Told
+from rlft.theory.explain import END, QUANTITIES, Explanation, Method, Told
 
 HOSTILE = "</script><img src=https://example.org/x.png onerror='alert(1)'>"
 
@@ -13,7 +13,7 @@ def explanation(completions: int = 4, tokens: int = 6, methods: int = 2, text: s
         for row in range(completions)
     ]
     return Explanation(
-        "grpo_math", "a/model", 1, 1e-5, [f"What is 1 + 1? {text}"], told,
+        "grpo_math", "a/model", QUANTITIES["log_probs"], 1, 1e-5, [f"What is 1 + 1? {text}"], told,
         [_method(number, number == methods - 1, completions, tokens) for number in range(methods)], ["a note"],
     )  # fmt: skip
 

@@ -229,7 +229,7 @@ def _explain(
 def _methods(session: "Session", algorithms: "dict[str, Algorithm]", asked: Asked) -> "Explanation":
     """Takes every method's step in turn, each from where the model stands."""
     from rlft.models.roles import score_rows
-    from rlft.theory.explain import Explanation, Method, coefficients, method, one_step, restored, tell
+    from rlft.theory.explain import QUANTITIES, Explanation, Method, coefficients, method, one_step, restored, tell
     from rlft.train.collate import collate
     from rlft.train.trial import draw, trial
 
@@ -259,6 +259,7 @@ def _methods(session: "Session", algorithms: "dict[str, Algorithm]", asked: Aske
     return Explanation(
         recipe=plan.recipe,
         model=plan.model.hub_id or plan.model.path,
+        quantity=QUANTITIES[plan.algorithm.trains],
         step=asked.step,
         learning_rate=asked.learning_rate,
         prompts=prompts,

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from rlft import ops
 from rlft.base import Batch, RunError, UserError
 from rlft.models.adapter import has_adapter
 from rlft.models.load import POLICY
@@ -105,6 +106,10 @@ class Policy(nn.Module):
         )
         blank = torch.zeros(mask.shape, dtype=logp.dtype, device=logp.device)
         return blank.masked_scatter(mask, logp), blank.masked_scatter(mask, entropy)
+
+    def whole(self, logp: Tensor, mask: Tensor) -> Tensor:
+        """Returns what the tokens' [B, T] come to over a completion [B]: log π(o | q)."""
+        return ops.row_sum(logp, mask)
 
     @property
     def heads(self) -> list[nn.Parameter]:

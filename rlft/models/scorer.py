@@ -108,6 +108,10 @@ class TokenScorer(Scorer):
         score = self.head(state.to(self.head.weight.dtype))[:, 0]
         return blank.masked_scatter(batch.mask, score), blank
 
+    def whole(self, logp: Tensor, mask: Tensor) -> Tensor:
+        """Returns the mean of the tokens' scores [B]."""
+        return ops.row_mean(logp, mask)
+
     def head_tensors(self) -> dict[str, Tensor]:
         """See Scorer."""
         tensors = super().head_tensors()

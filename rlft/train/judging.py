@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any, Protocol
 
-from rlft import ops
 from rlft.base import Group, Query, Trained
 from rlft.evaluation.pairs import Compared, measures
 from rlft.models.roles import score_rows
@@ -80,8 +79,7 @@ class PairExamination:
         batch = collate(groups, session.loaded.chat, session.policy.score_dtype)
         tokens, atom = session.learner.tokens, session.plan.algorithm.atom
         scores = score_rows(session.policy, batch, tokens, atom, session.processes)
-        over = ops.row_mean if session.plan.algorithm.trains == "token_scores" else ops.row_sum
-        rows = iter(over(scores, batch.mask).tolist())
+        rows = iter(session.policy.whole(scores, batch.mask.to(scores.device)).tolist())
         return [pair for group in groups for pair in _compared(group, [next(rows) for _ in group.completions])]
 
     def _judged(self, groups: list[Group]) -> list[Group]:

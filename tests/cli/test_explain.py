@@ -151,6 +151,23 @@ def test_what_a_run_in_another_dtype_remembers_of_the_reference_is_not_taken(mod
     assert held[0] > 0 and held[1] == 0
 
 
+@pytest.mark.parametrize("averaged", ["false", "true"])
+def test_of_a_reward_model_the_change_of_its_score_is_told(averaged: str, model: Path, capsys: Any) -> None:
+    words = [*tiny(model), *ANSWERS, "algorithms=[bradley_terry]", f"algorithm.averaged={averaged}"]
+    found = explain(capsys, *words, "step=2", "lr=1e-4")
+    (method,) = found["methods"]
+    assert found["quantity"] == {"token": "s", "completion": "s(q, o)", "unit": ""}
+    # A head that has taken one step: h is not 0 any more, and another step moves it on.
+    assert method["agreement"] == 1.0
+    assert method["measured"] == pytest.approx(method["predicted"], rel=0.1, abs=1e-5)
+    gc = method["gc"][0]
+    assert sum(map(abs, gc)) == pytest.approx(0.5, abs=0.1), "σ(-h) over the tokens, however many they are"
+    text = Path("explain.html").read_text(encoding="utf-8")
+    assert "∇ s" in text and "∇ log π" not in text and "log π(o|q)" not in text
+    assert main(["explain", *words]) == 0
+    assert "change of s(q, o), first order" in " ".join(capsys.readouterr().out.split())
+
+
 def test_the_method_with_a_teacher_may_stand_anywhere(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [*tiny(model), *ANSWERS, 'teacher.prompt="{question} It is 42."']
     assert [m["name"] for m in explain(capsys, *words, "algorithms=[rft,distill]")["methods"]] == ["rft", "distill"]

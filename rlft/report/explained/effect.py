@@ -1,20 +1,23 @@
 """What moves each completion, and where one step takes it."""
 
-from rlft.report.explained.numbers import CHANGE, columns, signed
+from rlft.report.explained.numbers import columns, signed
 from rlft.report.frame import Section, about, row, rows, table, under
 from rlft.report.markup import Html, el, join
 from rlft.report.scale import Scale, percent, si, span
-from rlft.theory.explain import Explanation, Method
+from rlft.theory.explain import Explanation, Method, Quantity
 
 HEIGHT, THICK = 26, 8
 
 
 def effects(explanation: Explanation) -> Section:
     """Returns the section on the step: bars of the predicted and the measured change."""
+    quantity = explanation.quantity
+    unit = f", {quantity.unit}," if quantity.unit else ""
     parts = [_effect(explanation, method) for method in explanation.methods]
     said = (
-        f"The change of `log π(o|q)`, nats, by one step of AdamW at a learning rate of {explanation.learning_rate:g}. "
-        "Upper bar: to first order, `⟨∇ log π(o|q), δθ⟩`, δθ what the optimiser changed. Lower bar: measured. "
+        f"The change of `{quantity.completion}`{unit} by one step of AdamW at a learning rate of "
+        f"{explanation.learning_rate:g}. Upper bar: to first order, `⟨∇ {quantity.completion}, δθ⟩`, δθ what the "
+        "optimiser changed. Lower bar: measured. "
         "AdamW's first step moves each weight by about the learning rate however small its gradient is: how "
         "coefficients stand to each other counts, their common scale does not."
     )
@@ -32,7 +35,7 @@ def _effect(explanation: Explanation, method: Method) -> Html:
         drawn = _bars(scale, predicted, measured, note)
         lines.append(row(f"{number + 1} · r = {told.reward:.3g}", drawn, f"{signed(predicted)} / {signed(measured)}"))
     agreement = "nothing moves" if method.agreement is None else f"one sign for {percent(method.agreement)}"
-    return join(el("h3", f"{method.name}: {agreement}"), rows(*lines, under(_axis(scale))))
+    return join(el("h3", f"{method.name}: {agreement}"), rows(*lines, under(_axis(scale, explanation.quantity))))
 
 
 def _bars(scale: Scale, predicted: float, measured: float, note: str) -> Html:
@@ -47,9 +50,9 @@ def _bars(scale: Scale, predicted: float, measured: float, note: str) -> Html:
     return el("svg", el("title", note), *bars, line, class_="strip bars", height=str(HEIGHT), role="img")
 
 
-def _axis(scale: Scale) -> Html:
+def _axis(scale: Scale, quantity: Quantity) -> Html:
     texts = [el("text", si(tick), x=f"{scale(tick):.2f}%", y="12", text_anchor="middle") for tick in scale.ticks(4)]
-    name = el("text", f"{CHANGE}, nats", class_="name", x="50%", y="29", text_anchor="middle")
+    name = el("text", f"Δ {quantity.measured}", class_="name", x="50%", y="29", text_anchor="middle")
     return el("svg", *texts, name, class_="strip axis", height="34", aria_hidden="true")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from rlft.theory.explain import Method
 
 SHADES = 5
-CHANGE, GC = "Δ log π(o|q)", "GC"
+GC = "GC"
 
 
 def shade(value: float, largest: float) -> int:

@@ -34,8 +34,9 @@ def _result(explanation: Explanation) -> Section:
         else "None of these methods moves anything here."
     )
     said = (
-        "The update is `Σ w · GC · ∇ log π` over the tokens. Each method takes one step from the same weights on the "
-        f"same completions (step {explanation.step}, learning rate {explanation.learning_rate:g}), which is taken back."
+        f"The update is `Σ w · GC · ∇ {explanation.quantity.token}` over the tokens. Each method takes one step from "
+        f"the same weights on the same completions (step {explanation.step}, learning rate "
+        f"{explanation.learning_rate:g}), which is taken back."
     )
     body = join(el("p", headline, class_="headline"), tiles(figures), notes(explanation.notes))
     return Section("result", "Result", "Result", said, body)

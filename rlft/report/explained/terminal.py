@@ -7,7 +7,7 @@ from rich.text import Text
 
 from rlft.report.explained.numbers import GC, SHADES, columns, largest, shade, signed
 from rlft.report.scale import percent
-from rlft.theory.explain import END, Explanation, Method, Told
+from rlft.theory.explain import END, Explanation, Method, Quantity, Told
 
 UP = ("#e1effa", "#b5d6f2", "#83b9e6", "#4d98d6", "#1f74b8")
 DOWN = ("#fdebdd", "#fbd0ae", "#f5ab74", "#e98239", "#c95f10")
@@ -20,7 +20,7 @@ def show(explanation: Explanation, console: Console) -> None:
     for number, prompt in enumerate(explanation.prompts):
         _say(console, f"\nq: {prompt}")
         console.print(_table(explanation, number, colours))
-    console.print(_legend(colours))
+    console.print(_legend(explanation.quantity, colours))
     for line in explanation.notes:
         _say(console, line)
     _say(
@@ -70,15 +70,14 @@ def _style(level: int) -> Style:
     return Style(color="white" if abs(level) == SHADES else "black", bgcolor=ground)
 
 
-def _legend(colours: bool) -> Text:
+def _legend(quantity: Quantity, colours: bool) -> Text:
+    said = f"{END} the end of the turn; Δ: change of {quantity.measured}, first order and as measured"
     if not colours:
-        return Text(
-            f"token[{GC}], {END} the end of the turn; Δ: change of log π(o|q) in nats, first order and as measured"
-        )
+        return Text(f"token[{GC}], {said}")
     text = Text("GC of a token, as a share of the method's largest: ")
     for level in range(-SHADES, SHADES + 1):
         text.append(" 0 " if level == 0 else f" {'+' if level > 0 else '−'} ", style=_style(level))
-    return text.append(f"  {END} the end of the turn; Δ: change of log π(o|q) in nats, first order and as measured")
+    return text.append(f"  {said}")
 
 
 def _say(console: Console, line: str) -> None:

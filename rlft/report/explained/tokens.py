@@ -1,6 +1,6 @@
 """Completions as coloured tokens, methods beside each other, within a page's size."""
 
-from rlft.report.explained.numbers import CHANGE, SHADES, Column, columns, largest, shade, signed
+from rlft.report.explained.numbers import SHADES, Column, columns, largest, shade, signed
 from rlft.report.frame import Section, about
 from rlft.report.markup import Html, el, join
 from rlft.theory.explain import Explanation, Method, Told
@@ -20,8 +20,8 @@ def questions(explanation: Explanation) -> list[Section]:
         cards = [_card(explanation, row, room) for row in rows]
         name = "Tokens" if len(explanation.prompts) == 1 else f"Question {number + 1}"
         said = (
-            "What each method multiplies `∇ log π` of a token by: point at a token, or tap it, for its numbers. Shades "
-            "are shares of the method's own largest `|GC|`."
+            f"What each method multiplies `∇ {explanation.quantity.token}` of a token by: point at a token, or tap it, "
+            "for its numbers. Shades are shares of the method's own largest `|GC|`."
         )
         readout = None if number else el("p", class_="readout", role="status")  # the numbers of one token at a time
         body = join(el("pre", prompt[:LONGEST]), _legend(), *cards, readout)
@@ -34,9 +34,9 @@ def _legend() -> Html:
     steps = [el("span", "0" if level == 0 else "+" if level > 0 else "−", class_=_class(level)) for level in levels]
     return el(
         "p",
-        el("span", "less likely", class_="end"),
+        el("span", "lowered", class_="end"),
         el("span", *steps, class_="shades"),
-        el("span", "more likely", class_="end"),
+        el("span", "raised", class_="end"),
         el("span", "0: no pull · ■ the end of the turn · struck out: clipped", class_="end"),
         class_="shading",
     )
@@ -45,12 +45,13 @@ def _legend() -> Html:
 def _card(explanation: Explanation, row: int, room: int) -> Html:
     told = explanation.completions[row]
     head = f"completion {row + 1} · reward {told.reward:.3g} · {len(told.tokens)} tokens"
-    views = [_view(method, row, told, room) for method in explanation.methods]
+    views = [_view(explanation.quantity.completion, method, row, told, room) for method in explanation.methods]
     return el("div", el("h3", head), el("div", *views, class_="views"), class_="completion")
 
 
-def _view(method: Method, row: int, told: Told, room: int) -> Html:
-    change = f"{CHANGE} {signed(method.predicted[row])} predicted, {signed(method.measured[row])} measured"
+def _view(symbol: str, method: Method, row: int, told: Told, room: int) -> Html:
+    predicted, measured = signed(method.predicted[row]), signed(method.measured[row])
+    change = f"Δ {symbol} {predicted} predicted, {measured} measured"
     head = el("p", el("b", method.name), " ", change, class_="of")
     if row not in method.rows:
         return el("div", head, about("Not given to this method."))

@@ -1,4 +1,4 @@
-"""What one optimiser step does to the probability of completions: to first order, and as it is."""
+"""What one optimiser step does to log π(o | q), or to a score: to first order, and as it is."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ from rlft.models.roles import score_rows
 
 @dataclass(frozen=True)
 class Effect:
-    """The change of log π(o | q) of each completion, nats.
+    """The change of log π(o | q) of each completion, nats, or of its score.
 
     Attributes:
         predicted: [B], ⟨∇log π(o | q), δθ⟩, for the change δθ that the optimiser made.
@@ -68,13 +68,15 @@ def restored(parameters: Sequence[nn.Parameter]) -> Iterator[list[Tensor]]:
 
 
 def _total(policy: Policy, batch: Batch, tokens: int) -> Tensor:
-    """Returns log π(o | q) of each row [B], added up in float64."""
-    return score_rows(policy, batch, tokens, "completion", Processes()).double().sum(1).cpu()
+    """Returns log π(o | q) of each row [B], or its score, in float64."""
+    rows = score_rows(policy, batch, tokens, "completion", Processes()).double()
+    return policy.whole(rows, batch.mask.to(rows.device)).cpu()
 
 
 def _along(policy: Policy, row: Batch, parameters: Sequence[nn.Parameter], moved: Sequence[Tensor]) -> float:
-    """Returns the derivative of a row's log π in the direction that the parameters moved in."""
+    """Returns the derivative of a row's log π, or of its score, in the direction that the parameters moved in."""
     logp, _ = policy(row)
-    gradients = torch.autograd.grad(logp.sum(), list(parameters), allow_unused=True)
+    total = policy.whole(logp, row.mask.to(logp.device)).sum()
+    gradients = torch.autograd.grad(total, list(parameters), allow_unused=True)
     pairs = [(g, m) for g, m in zip(gradients, moved, strict=True) if g is not None]
     return float(sum((g.double() * m.double()).sum() for g, m in pairs))

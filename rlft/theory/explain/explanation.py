@@ -8,6 +8,7 @@ from torch import Tensor
 from rlft.base import Chat, Completion, Group
 from rlft.theory.explain.coefficients import Coefficients
 from rlft.theory.explain.effect import Effect
+from rlft.theory.explain.quantity import Quantity
 
 END = "■"
 """Stands for the end of a turn."""
@@ -41,7 +42,7 @@ class Method:
         name, formula: of the algorithm.
         rows: the numbers of the completions that it is given.
         gc, weight: of these, by token. terms: the summands of the coefficient. factors: what those are made of.
-        predicted, measured: of all completions, the change of log π(o | q) by one step, nats.
+        predicted, measured: of all completions, the change of the quantity by one step.
         agreement: the share of them whose predicted and measured change have one sign; None where nothing changes.
     """
 
@@ -70,13 +71,14 @@ class Explanation:
     """Methods beside each other on the same completions.
 
     Attributes:
-        recipe: what the completions and the model are of. model: its path.
+        recipe: what the completions and the model are of. model: its path. quantity: what it says of completions.
         step: the optimiser step on these completions that is explained, from 1.
         learning_rate: of that step. prompts: the questions as text. notes: what has to be known beside.
     """
 
     recipe: str
     model: str
+    quantity: Quantity
     step: int
     learning_rate: float
     prompts: list[str]
