@@ -34,7 +34,8 @@ def trained(
     (folder / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     words = [f"data.train_file={folder}/pairs.jsonl", "data.balance_writers=false", "data.held_out_share=0.3"]
     words += [f"algorithm.averaged={request.param}"]
-    words += ["trainer.steps=8", "trainer.learning_rate=0.01", "trainer.eval_every=4", "trainer.eval_size=5"]
+    words += ["trainer.steps=8", "trainer.eval_every=4", "trainer.eval_size=5", "trainer.schedule=constant"]
+    words += ["trainer.learning_rate=0.01", "trainer.head_learning_rate=null", "trainer.warmup_steps=0"]
     plan = plan_of(RECORDED, tiny_dir, folder / "run", *words)
     return plan.run_dir, run(plan)
 
