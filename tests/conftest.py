@@ -16,5 +16,5 @@ sys.modules[checker.__name__] = checker
 install_import_hook(["rlft.ops", "rlft.algorithms"], "rlft_type_checker.check")
 
 # An example is not wrong for being slow: other work on the machine makes it so.
-settings.register_profile("untimed")
+settings.register_profile("untimed", settings(), deadline=None)
 settings.load_profile("untimed")
