@@ -33,11 +33,11 @@ class MasterAdamW:
 
     def set_apart(self, parameters: Sequence[nn.Parameter], learning_rate: float) -> None:
         """Gives some of the weights a learning rate of their own, before a scheduler takes `adamw`."""
-        own = {id(m) for p, m in zip(self.parameters, self.master, strict=True) if any(p is q for q in parameters)}
+        chosen = {id(p) for p in parameters}
+        pairs = list(zip(self.parameters, self.master, strict=True))
         (group,) = self.adamw.param_groups
-        apart = [m for m in group["params"] if id(m) in own]
-        group["params"] = [m for m in group["params"] if id(m) not in own]
-        self.adamw.add_param_group({"params": apart, "lr": learning_rate})
+        group["params"] = [m for p, m in pairs if id(p) not in chosen]
+        self.adamw.add_param_group({"params": [m for p, m in pairs if id(p) in chosen], "lr": learning_rate})
 
     def step(self, max_norm: float, processes: Processes, watch: Callable[[list[Tensor]], None] | None = None) -> float:
         """Adds the gradients up over the processes, clips them to `max_norm` (0: not), steps, clears them and returns
